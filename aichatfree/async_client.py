@@ -1,0 +1,303 @@
+"""The asynchronous face: AsyncClient and AsyncStream. The twins in client.py differ by ``await``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .base import BaseClient, BaseStream, resolve_settings
+from .core.call import Call
+from .core.failures import closed_by_caller
+from .core.messages import Messages
+from .core.replies import AnswerReader
+from .core.retry import RetryPolicy
+from .core.settings import (
+    DEFAULT_MAX_REPLY_BYTES,
+    DEFAULT_MODEL,
+    IN_BAND_ERRORS,
+    Settings,
+    Timeout,
+    Verify,
+)
+from .errors import AIChatFreeError
+from .transports.aiohttp_transport import AiohttpExchange, AiohttpTransport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class AsyncClient(BaseClient[AiohttpTransport]):
+    """A client of one GeminiProChat server. It may be made outside an event loop, and outlive one.
+
+    Args:
+        base_url: The server's root, such as ``http://127.0.0.1:3000``; by default ``AICHATFREE_BASE_URL``, then
+            ``https://aichatfree.info``.
+        secret: The server's ``PUBLIC_SECRET_KEY``; by default ``AICHATFREE_SECRET``, then empty.
+        password: The site password; by default ``AICHATFREE_PASSWORD``, then none. ``""`` means none in any case.
+        model: A label recorded on each stream. The server chooses the model, and this is never sent.
+        timeout: Seconds, a :class:`Timeout`, or None for no limit.
+        max_retries: How often a call is tried again while no text of the reply has reached the caller.
+        retry: A :class:`RetryPolicy`, which also says how long to wait; it goes before ``max_retries``.
+        headers: HTTP headers that are added to each request, or replace the ones sent by default.
+        proxy: The proxy's URL; by default what the environment says, as it was when the client was made.
+        verify: True, False, a path to CA certificates, or an SSLContext. True trusts the bundle that
+            ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, else certifi's.
+        trust_env: Whether the environment's proxies and certificates count.
+        session: A session of your own to send through. It is used as it is and never closed.
+        connector: A connector of your own for the sessions that are made here. It is never closed.
+        max_reply_bytes: The largest reply, in decoded bytes.
+        in_band_errors: Texts that mean a failure where a reply ends with them.
+
+    Raises:
+        InvalidRequestError: A value cannot work; the text says which and what to give instead.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        secret: str | None = None,
+        password: str | None = None,
+        model: str = DEFAULT_MODEL,
+        timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
+        max_retries: int = 2,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        verify: Verify = True,
+        trust_env: bool = True,
+        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES,
+        in_band_errors: tuple[str, ...] = IN_BAND_ERRORS,
+    ) -> None:
+        settings = resolve_settings(
+            base_url=base_url,
+            secret=secret,
+            password=password,
+            model=model,
+            timeout=timeout,
+            max_retries=max_retries,
+            retry=retry,
+            headers=headers,
+            proxy=proxy,
+            verify=verify,
+            trust_env=trust_env,
+            max_reply_bytes=max_reply_bytes,
+            in_band_errors=in_band_errors,
+        )
+        self._set_up(settings, AiohttpTransport(settings, session, connector))
+
+    @classmethod
+    def _make_transport(cls, settings: Settings) -> AiohttpTransport:
+        return AiohttpTransport(settings)
+
+    def stream(
+        self, messages: Messages, *, model: str | None = None, timeout: Timeout | float | None = None
+    ) -> AsyncStream:
+        """Ask, and receive the reply piece by piece.
+
+        The arguments are checked at once; the request goes out at the first piece, or on entering ``async with``. There is
+        nothing to await here.
+
+        Args:
+            messages: A str (one user message), a :class:`Message`, a mapping, or a list of these that ends with a
+                user message.
+            model: A label for this call, recorded on the stream and never sent.
+            timeout: The limits of this call: seconds, or a :class:`Timeout`; None means the client's own.
+
+        Returns:
+            An asynchronous iterator over the pieces of text.
+
+        Raises:
+            InvalidRequestError: An argument cannot be sent, or the client is closed.
+        """
+        return AsyncStream(self, self._generate_call(messages, model=model, timeout=timeout))
+
+    async def generate(
+        self, messages: Messages, *, model: str | None = None, timeout: Timeout | float | None = None
+    ) -> str:
+        """Ask, and receive the whole reply. A reply that breaks off is asked for again, as the retries allow.
+
+        Args:
+            messages: As for :meth:`stream`.
+            model: As for :meth:`stream`.
+            timeout: As for :meth:`stream`.
+
+        Returns:
+            The text of the reply.
+
+        Raises:
+            AIChatFreeError: There is no whole reply; what had come of the last one is in its ``partial``.
+        """
+        call = self._generate_call(messages, model=model, timeout=timeout, restartable=True)
+        return await AsyncStream(self, call).until_done()
+
+    async def verify_password(self, password: str | None = None) -> bool:
+        """Ask the server whether a password is right (``POST /api/auth``).
+
+        Args:
+            password: The password to try; None means the client's own.
+
+        Returns:
+            True if it is right, or if the server wants none.
+
+        Raises:
+            AIChatFreeError: The server could not be asked, or gave no answer of this protocol.
+        """
+        call = self._auth_call(password)
+        await AsyncStream(self, call).until_done()
+        return call.accepted
+
+    async def aclose(self) -> None:
+        """Close the connections, unless another client made by :meth:`with_options` still uses them."""
+        if self._leave_transport():
+            await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+
+class AsyncStream(BaseStream):
+    """A reply as it arrives: iterate over it for its pieces, which are never empty and never half a character.
+
+    Leaving a loop early, dropping the stream, cancelling its task, :meth:`aclose` and the end of ``async with`` all
+    close the connection. Made by :meth:`AsyncClient.stream`.
+    """
+
+    def __init__(self, client: AsyncClient, call: Call) -> None:
+        super().__init__(call)
+        self._client = client
+        self._line = _Line()
+        self._pieces = _run(call, self._line, client._transport)
+        self._started = False
+
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __anext__(self) -> str:
+        if not self._started:
+            self._start()
+        async for piece in self._pieces:
+            if piece:
+                return piece
+        raise StopAsyncIteration
+
+    def _start(self) -> None:
+        if not self._line.closed:
+            self._client._check_open()
+        self._started = True
+
+    async def until_done(self) -> str:
+        """Receive the rest.
+
+        Returns:
+            The whole text, from its first piece.
+
+        Raises:
+            AIChatFreeError: The reply is not whole, be it that the stream was closed before.
+        """
+        async for _ in self:
+            pass
+        return self._whole_text()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended or was closed."""
+        return self._line.closed
+
+    async def aclose(self) -> None:
+        """Close the connection. A task that is reading is unblocked, and gets a StreamInterruptedError."""
+        self._line.close()
+        try:
+            await self._pieces.aclose()
+        except RuntimeError:
+            pass  # it is running in another task, and ends there
+
+    async def __aenter__(self) -> AsyncStream:
+        if not self._started:
+            self._start()
+            await anext(self._pieces, "")  # as far as the answer's headers
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return self._describe(self.closed)
+
+
+class _Line:
+    """What of a running call can be interrupted by another task: its exchange, or the wait before it."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.exchange: AiohttpExchange | None = None
+        self._alarm: asyncio.Event | None = None
+
+    async def pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._alarm = asyncio.Event()
+            if not self.closed:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._alarm.wait(), seconds)
+
+    def close(self) -> None:
+        self.closed = True
+        if self._alarm is not None:
+            self._alarm.set()
+        if self.exchange is not None:
+            self.exchange.abort()
+
+
+async def _run(call: Call, line: _Line, transport: AiohttpTransport) -> AsyncGenerator[str]:
+    """Drive a call. The first thing yielded is "", once the answer's headers are there.
+
+    It knows nothing of its Stream, so that a dropped stream is freed, and its connection closed, at once.
+    """
+    flow = call.start()
+    attempt = next(flow)
+    try:
+        while True:
+            reader: AnswerReader | None = None
+            await line.pause(attempt.delay)
+            exchange = line.exchange = transport.exchange(call.sending(attempt), call.deadline)
+            try:
+                try:
+                    if line.closed:
+                        raise closed_by_caller()
+                    await exchange.send()
+                    reader = call.answered(exchange)
+                    if call.status_code == 200:
+                        yield ""
+                    async for data in exchange:
+                        if text := reader.feed(data):
+                            yield call.give(text)
+                    if text := reader.finish():
+                        yield call.give(text)
+                    call.finish()
+                    return
+                except AIChatFreeError as error:
+                    if reader is not None and (text := reader.flush(error)):
+                        yield call.give(text)
+                    raise
+                finally:
+                    exchange.close()
+            except AIChatFreeError as error:
+                call.failed(error)
+                if line.closed:
+                    raise
+                attempt = flow.throw(error)
+                call.restart()
+    finally:
+        line.closed = True
+        call.end()

@@ -1,0 +1,212 @@
+"""One call from its arguments to its end: everything that both clients decide alike. No I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ..errors import AIChatFreeError, APIError, EmptyReplyError
+from .deadlines import Deadline
+from .failures import connect_failure, failure
+from .headers import Headers
+from .payload import Request
+from .replies import AnswerReader, AuthReader, FailureReader, ReplyReader
+from .retry import Attempt, attempts
+from .settings import Settings, Timeout
+from .signing import Signer
+
+_log = logging.getLogger("aichatfree")
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The core's only view of time and chance.
+
+    Args:
+        monotonic: Seconds that never go back, for limits.
+        wall: Seconds since the epoch, for signatures.
+        random: A number in [0, 1), for the waits between tries.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    random: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What one call took so far.
+
+    Args:
+        attempts: Requests sent, 1 if nothing was tried again, 0 if none went out yet.
+        first_text_seconds: From the start of the call to the first text; None if there was none.
+        total_seconds: From the start of the call to its end, or until now.
+        bytes_received: Decoded bytes of the reply.
+        pieces: Texts given to the caller.
+    """
+
+    attempts: int
+    first_text_seconds: float | None
+    total_seconds: float
+    bytes_received: int
+    pieces: int
+
+
+class Answer(Protocol):
+    """What a transport tells of an answer before its body."""
+
+    request: Request
+    status: int
+    headers: Headers
+
+
+class Call:
+    """The state of one call, and its decisions. A driver sends what :meth:`start` yields and feeds what comes back.
+
+    Args:
+        settings: The client's settings.
+        signer: Shared by the calls of a client, so that what it learns of the server's clock serves them all.
+        clocks: Time and chance.
+        make_request: Builds and signs the request, for a URL or (None) for the client's own.
+        timeout: The limits of this call, if they are not the client's.
+        model: The label to record, if it is not the client's.
+        restartable: Nobody sees the text before the call ends, so that a reply that broke off may start over.
+        auth: The call asks ``/api/auth``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        signer: Signer,
+        clocks: Clocks,
+        make_request: Callable[[str | None], Request],
+        *,
+        timeout: Timeout | None = None,
+        model: str | None = None,
+        restartable: bool = False,
+        auth: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._clocks = clocks
+        self._make_request = make_request
+        self._timeout = timeout or settings.timeout
+        self._restartable = restartable
+        self._auth = auth
+        self.deadline = Deadline(self._timeout, clocks.monotonic)
+        self.model = settings.model if model is None else model
+        self.status_code: int | None = None
+        self.headers = Headers()
+        self.accepted = False
+        self.complete = False
+        """Whether the whole reply was given to the caller."""
+        self._reader: AnswerReader | None = None
+        self._pieces: list[str] = []
+        self._given = 0
+        self._number = 0
+        self._first_text: float | None = None
+        self._total: float | None = None
+
+    def start(self) -> Generator[Attempt, AIChatFreeError, None]:
+        """Begin the call: its limits count from here. Yields its tries, see :func:`~.retry.attempts`."""
+        self.deadline = Deadline(self._timeout, self._clocks.monotonic)
+        return attempts(
+            self._make_request,
+            policy=self._settings.retry,
+            deadline=self.deadline,
+            signer=self._signer,
+            random=self._clocks.random,
+            restartable=self._restartable,
+        )
+
+    def sending(self, attempt: Attempt) -> Request:
+        """The request of ``attempt``, signed now."""
+        self._number = attempt.number
+        self._reader = None
+        request = attempt.request
+        self.deadline.begin("connect")
+        _log.debug("try %d: %s %s, %d bytes", attempt.number, request.method, request.url, len(request.body))
+        return request
+
+    def answered(self, answer: Answer) -> AnswerReader:
+        """The reader for the body of an answer.
+
+        Raises:
+            EmptyReplyError: The status says that there is no body.
+        """
+        self.status_code = answer.status
+        self.headers = answer.headers
+        _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
+        if answer.status == 407:
+            raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
+        if answer.status in (204, 205):
+            raise EmptyReplyError(f"the server answered with HTTP {answer.status}, which has no text: ask again")
+        self._reader = self._make_reader(answer)
+        return self._reader
+
+    def _make_reader(self, answer: Answer) -> AnswerReader:
+        make_error = partial(self._failure, answer)
+        if answer.status != 200:
+            return FailureReader(make_error)
+        if self._auth:
+            return AuthReader(make_error)
+        is_html = answer.headers.get("content-type", "").lower().startswith("text/html")
+        web_page = make_error(b"a web page") if is_html else None
+        return ReplyReader(self._settings.max_reply_bytes, self._settings.in_band_errors, web_page)
+
+    def _failure(self, answer: Answer, body: bytes) -> APIError:
+        request = answer.request
+        now = self._clocks.wall()
+        return failure(answer.status, answer.headers, body, url=request.url, now=now, secrets=request.secrets)
+
+    def give(self, text: str) -> str:
+        """Record that ``text`` is given to the caller."""
+        if not self._given:
+            self._first_text = self.deadline.elapsed()
+        self._pieces.append(text)
+        self._given += 1
+        return text
+
+    def failed(self, error: AIChatFreeError) -> AIChatFreeError:
+        """Complete the error of a try with the text that had been given out before it."""
+        error.partial = self.text
+        _log.debug("try %d failed: %s: %s", self._number, type(error).__name__, error)
+        return error
+
+    def restart(self) -> None:
+        """Forget the text of a try that is started over."""
+        self._pieces.clear()
+        self._given = 0
+        self._first_text = None
+
+    def finish(self) -> None:
+        """The answer is whole."""
+        self.complete = True
+        self.accepted = isinstance(self._reader, AuthReader) and self._reader.accepted
+
+    def end(self) -> None:
+        """The call is over, in whatever way: its time stands."""
+        if self._total is None:
+            self._total = self.deadline.elapsed()
+            _log.debug("%s: %s", "whole reply" if self.complete else "no whole reply", self.stats)
+
+    @property
+    def text(self) -> str:
+        """All text given to the caller so far."""
+        if len(self._pieces) > 1:
+            self._pieces[:] = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @property
+    def stats(self) -> Stats:
+        """What the call took so far."""
+        return Stats(
+            attempts=self._number,
+            first_text_seconds=self._first_text,
+            total_seconds=self.deadline.elapsed() if self._total is None else self._total,
+            bytes_received=self._reader.bytes_received if isinstance(self._reader, ReplyReader) else 0,
+            pieces=self._given,
+        )

@@ -1,0 +1,107 @@
+"""Settings, contents and a signature -> one request. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from .messages import Content
+from .settings import Settings
+from .signing import Signer, well_formed
+from .version import version
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, ready to be sent. Its repr shows nothing of the body, which bears password and signature.
+
+    Args:
+        method: The HTTP method.
+        url: Where it goes.
+        headers: What it says.
+        body: What it carries.
+        secrets: What must not be shown of it, should the server repeat it.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class RequestBuilder:
+    """Builds the requests of one client. What does not change from call to call is made once, here.
+
+    Args:
+        settings: The client's settings.
+        signer: Signs with the client's secret.
+    """
+
+    def __init__(self, settings: Settings, signer: Signer) -> None:
+        self._settings = settings
+        self._signer = signer
+        password = settings.password
+        self._password = json.dumps(None if password is None else well_formed(password)).encode()
+        self._generate_url = f"{settings.base_url}/api/generate"
+        self._generate_headers = self._headers(self._generate_url)
+
+    def generate(self, contents_json: bytes, text: str, url: str | None = None) -> Request:
+        """A signed request to ``/api/generate``.
+
+        Args:
+            contents_json: The whole history, as :func:`dump_contents` makes it.
+            text: All parts of the last message, joined with nothing between them.
+            url: Where a redirect led, if it did.
+        """
+        time, sign = self._signer.sign(text)
+        body = b'{"messages":%b,"time":%d,"pass":%b,"sign":"%b"}' % (
+            contents_json,
+            time,
+            self._password,
+            sign.encode(),
+        )
+        secrets = (*self._settings.secrets, sign)
+        if url is None:
+            return Request("POST", self._generate_url, self._generate_headers, body, secrets)
+        return Request("POST", url, self._headers(url), body, secrets)
+
+    def auth(self, password: str | None, url: str | None = None) -> Request:
+        """A request to ``/api/auth``, which says whether ``password`` (None: the client's own) is right."""
+        url = url or f"{self._settings.base_url}/api/auth"
+        passed = self._password if password is None else json.dumps(well_formed(password)).encode()
+        return Request(
+            "POST", url, self._headers(url), b'{"pass":%b}' % passed, (*self._settings.secrets, password or "")
+        )
+
+    def _headers(self, url: str) -> dict[str, str]:
+        """What the browser's page sends, and ``identity``, so that nothing between holds pieces back to compress."""
+        origin = _origin(url)
+        headers = {
+            "User-Agent": f"aichatfree/{version()}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Content-Type": "text/plain;charset=UTF-8",
+            "Origin": origin,
+            "Referer": f"{origin}/",
+        }
+        own = {name.lower(): name for name in headers}
+        for name, value in self._settings.headers.items():
+            headers.pop(own.get(name.lower(), name), None)
+            headers[name] = value
+        return headers
+
+
+def dump_contents(contents: Sequence[Content]) -> bytes:
+    """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
+    wire = [{"role": role, "parts": [{"text": part} for part in parts]} for role, parts in contents]
+    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@lru_cache(maxsize=64)
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

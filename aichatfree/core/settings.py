@@ -1,0 +1,317 @@
+"""What a client is told once: addresses, credentials, limits. No I/O; the environment is read when asked to."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Union
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..errors import InvalidRequestError
+from .headers import is_secret_header
+from .retry import RetryPolicy
+
+DEFAULT_BASE_URL: Final = "https://aichatfree.info"
+DEFAULT_MODEL: Final = "gemini-1.5-pro"
+DEFAULT_MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+"""The server caps a reply at 8000 tokens, some tens of kilobytes; this is only there to bound memory."""
+IN_BAND_ERRORS: Final = ("Internal server error",)
+"""What the server appends to a reply that failed after its first byte (recorded: cut_mid_reply)."""
+
+Verify = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
+
+
+class NotGiven:
+    """The type of :data:`NOT_GIVEN`, which tells "not given" from ``None`` where None has a meaning."""
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+NOT_GIVEN: Final = NotGiven()
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """The limits of one call, in seconds; None is no limit.
+
+    Args:
+        connect: From the start of a try until the connection, with DNS, proxy and TLS, is there.
+        first_byte: From there until the first byte of the reply: the request on its way, the server's thinking, the
+            headers.
+        idle: Between one piece of the reply and the next.
+        total: The whole call, with its retries and the waits between them.
+
+    Raises:
+        InvalidRequestError: A limit is no positive number.
+    """
+
+    connect: float | None = 10.0
+    first_byte: float | None = 60.0
+    idle: float | None = 60.0
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            _check_seconds(f"timeout {limit.name}", getattr(self, limit.name))
+
+    @classmethod
+    def of(cls, value: Timeout | float | None) -> Timeout:
+        """Read what users pass as ``timeout=``: a Timeout, a number (the first three limits), or None (no limit)."""
+        if isinstance(value, Timeout):
+            return value
+        if isinstance(value, (tuple, list)):
+            raise InvalidRequestError("timeout is a sequence: pass Timeout(connect=..., first_byte=...) instead")
+        _check_seconds("timeout", value)
+        return cls(connect=value, first_byte=value, idle=value)
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise InvalidRequestError(f"{name} is {value!r}: give seconds as a positive number, or None for no limit")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that shapes a call, checked. Made by :meth:`resolve`; no secret appears in its repr."""
+
+    base_url: str = DEFAULT_BASE_URL
+    secret: str = field(default="", repr=False)
+    password: str | None = field(default=None, repr=False)
+    model: str = DEFAULT_MODEL
+    timeout: Timeout = field(default_factory=Timeout)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    verify: Verify = True
+    trust_env: bool = True
+    max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES
+    in_band_errors: tuple[str, ...] = IN_BAND_ERRORS
+
+    @classmethod
+    def resolve(cls, *, environ: Mapping[str, str], **given: Any) -> Settings:
+        """Check what the user gave, and take what was not given from the environment, then from the defaults.
+
+        Args:
+            environ: Where ``AICHATFREE_BASE_URL``, ``AICHATFREE_SECRET`` and ``AICHATFREE_PASSWORD`` are looked up.
+            **given: The keyword arguments of ``Client``; None for base_url, secret and password means not given,
+                ``""`` for secret and password means none, whatever the environment says.
+
+        Raises:
+            InvalidRequestError: A value cannot work; the text says which and what to give instead.
+        """
+        base_url = given.pop("base_url", None) or environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL
+        secret = given.pop("secret", None)
+        password = given.pop("password", None)
+        return cls()._changed(
+            base_url=base_url,
+            secret=environ.get("AICHATFREE_SECRET", "") if secret is None else secret,
+            password=environ.get("AICHATFREE_PASSWORD") if password is None else password,
+            **given,
+        )
+
+    def change(self, changes: Mapping[str, Any]) -> Settings:
+        """The same settings with some changed, under the names ``Client`` gives them.
+
+        Raises:
+            InvalidRequestError: An unknown name, or a value that cannot work.
+        """
+        known = {f.name for f in fields(self)} | {"max_retries"}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise InvalidRequestError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        return self._changed(**changes)
+
+    def _changed(self, **given: Any) -> Settings:
+        max_retries = given.pop("max_retries", None)
+        if given.get("retry", self) is None:
+            del given["retry"]
+        if "retry" not in given and max_retries is not None:
+            given["retry"] = replace(self.retry, max_retries=max_retries)
+        for name, read in _READERS.items():
+            if name in given:
+                given[name] = read(given[name])
+        if isinstance(given.get("base_url"), SplitResult):
+            url: SplitResult = given["base_url"]
+            given["base_url"], authorization = split_userinfo(url.geturl())
+            if authorization:
+                given["headers"] = {"Authorization": authorization, **given.get("headers", self.headers)}
+        return replace(self, **given)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every string that must never be shown."""
+        hidden = [self.secret, self.password or ""]
+        hidden += [value for name, value in self.headers.items() if is_secret_header(name)]
+        if self.proxy and "@" in self.proxy:
+            hidden.append(self.proxy.partition("://")[2].rpartition("@")[0])
+        return tuple(text for text in hidden if text)
+
+    def describe(self) -> str:
+        """The settings in a few words, for the repr of a client."""
+        words = [repr(self.base_url)]
+        if self.password:
+            words.append("password=***")
+        if self.secret:
+            words.append("secret=***")
+        if self.proxy:
+            words.append(f"proxy={hide_userinfo(self.proxy)!r}")
+        return ", ".join(words)
+
+
+def hide_userinfo(url: str) -> str:
+    """A URL without the user and password it may hold."""
+    scheme, separator, rest = url.rpartition("://")
+    host = rest.rpartition("@")[2]
+    return f"{scheme}{separator}***@{host}" if host != rest else url
+
+
+def split_userinfo(url: str) -> tuple[str, str | None]:
+    """A URL without its user and password, and the ``Basic`` credentials (RFC 7617) they make, if there were any."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url, None
+    user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, "Basic " + base64.b64encode(user.encode()).decode()
+
+
+def _read_url(name: str, value: object, example: str) -> SplitResult:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str such as {example}")
+    text = value.strip()
+    shown = hide_userinfo(text)
+    if any(character.isspace() or ord(character) < 32 for character in text):
+        raise InvalidRequestError(f"{name} {shown!r} holds white space: give an address such as {example}")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        raise InvalidRequestError(f"{name} {shown!r} is no URL ({error}): give one such as {example}") from None
+    if url.scheme.lower() not in ("http", "https"):
+        raise InvalidRequestError(f"{name} {shown!r} must begin with http:// or https://, such as {example}")
+    if not url.hostname or port == 0:
+        raise InvalidRequestError(f"{name} {shown!r} names no host: give an address such as {example}")
+    return url._replace(scheme=url.scheme.lower())
+
+
+def _read_base_url(value: object) -> SplitResult:
+    example = "http://127.0.0.1:3000"
+    url = _read_url("base_url", value, example)
+    shown = hide_userinfo(url.geturl())
+    if url.query or url.fragment:
+        raise InvalidRequestError(f"base_url {shown!r} has a query or fragment: give the address alone, like {example}")
+    path = url.path.rstrip("/")
+    if path.endswith(("/api/generate", "/api/auth")):
+        raise InvalidRequestError(f"base_url {shown!r} must stop before /api: the paths below it are added here")
+    try:
+        assert url.hostname is not None
+        url.hostname.encode("idna" if not url.hostname.isascii() else "ascii")
+    except UnicodeError:
+        raise InvalidRequestError(f"base_url {shown!r} has a host that is no valid name: check its spelling") from None
+    return url._replace(path=path)
+
+
+def _read_proxy(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    example = "http://127.0.0.1:8080"
+    if isinstance(value, str) and value.lower().startswith("socks"):
+        raise InvalidRequestError(
+            "a SOCKS proxy is not spoken here: give Client a requests.Session (session=) or AsyncClient "
+            "a connector (connector=) that speaks it"
+        )
+    if isinstance(value, str) and "://" not in value:
+        value = f"http://{value}"
+    return _read_url("proxy", value, example).geturl()
+
+
+def _read_text(name: str) -> Any:
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str")
+        return value
+
+    return read
+
+
+def _read_password(value: object) -> str | None:
+    return _read_text("password")(value) or None if value is not None else None
+
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def _read_headers(value: object) -> Mapping[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"headers is of type {type(value).__name__}: give a mapping of names to values")
+    for name, text in value.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidRequestError(f"headers has the name {name!r}, which is no HTTP header name")
+        if not isinstance(text, str) or any(ord(c) > 255 or (ord(c) < 32 and c != "\t") for c in text):
+            raise InvalidRequestError(f"headers[{name!r}] must be a str of Latin-1 without control characters")
+        if name.lower() in ("content-length", "transfer-encoding"):
+            raise InvalidRequestError(f"headers may not set {name}: it follows from the request's body")
+    return dict(value)
+
+
+def _read_verify(value: object) -> Verify:
+    if isinstance(value, (bool, ssl.SSLContext)):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        if isinstance(path, str) and os.path.exists(path):
+            return path
+        raise InvalidRequestError(f"verify names {path!r}, which does not exist: give a CA file or folder, or a bool")
+    raise InvalidRequestError(f"verify is {value!r}: give True, False, a path to CA certificates, or an SSLContext")
+
+
+def _read_retry(value: object) -> RetryPolicy:
+    if not isinstance(value, RetryPolicy):
+        raise InvalidRequestError(f"retry is of type {type(value).__name__}: give a RetryPolicy, or max_retries=2")
+    return value
+
+
+def _read_trust_env(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"trust_env is {value!r}: give True or False")
+    return value
+
+
+def _read_max_reply_bytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidRequestError(f"max_reply_bytes is {value!r}: give a positive int of bytes")
+    return value
+
+
+def _read_in_band_errors(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (tuple, list)):
+        raise InvalidRequestError(f"in_band_errors is {value!r}: give a tuple of str; () switches the check off")
+    if not all(isinstance(text, str) and text for text in value):
+        raise InvalidRequestError("in_band_errors holds something that is no text: give a tuple of non-empty str")
+    return tuple(value)
+
+
+_READERS: Final = {
+    "base_url": _read_base_url,
+    "secret": _read_text("secret"),
+    "password": _read_password,
+    "model": _read_text("model"),
+    "timeout": Timeout.of,
+    "retry": _read_retry,
+    "headers": _read_headers,
+    "proxy": _read_proxy,
+    "verify": _read_verify,
+    "trust_env": _read_trust_env,
+    "max_reply_bytes": _read_max_reply_bytes,
+    "in_band_errors": _read_in_band_errors,
+}

@@ -1,0 +1,314 @@
+"""The asynchronous transport: aiohttp sends and reads."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import socket
+import ssl
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ..core.deadlines import Deadline
+from ..core.failures import ConnectProblem, closed_by_caller, connect_failure, interrupted
+from ..core.headers import Headers
+from ..core.payload import Request
+from ..core.settings import Settings, split_userinfo
+from ..errors import AIChatFreeError, InvalidRequestError, Phase, RequestTimeoutError
+from .aiohttp_sessions import LoopSession, current_exchange
+from .network import Network
+
+LARGE_BODY = 1024 * 1024
+"""Bytes of a request from which aiohttp wants a file instead of one bytes object."""
+
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
+"""What aiohttp raises (its time-outs and ssl's errors are among these)."""
+
+
+class AiohttpTransport:
+    """Sends requests through sessions of its own, one for each loop, or through one that the user passed in.
+
+    Args:
+        settings: ``proxy``, ``verify`` and ``trust_env`` are settled here.
+        session: The user's session. What it does is kept, and it is never closed here.
+        connector: The user's connector, which is never closed here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
+        if session is not None and connector is not None:
+            raise InvalidRequestError("give session= or connector=, not both: a session has a connector of its own")
+        self.users = 0
+        self._settings = settings
+        self._session = session
+        self._connector = connector
+        self._network = Network(settings if session is None else replace(settings, trust_env=False))
+        self._loops: dict[asyncio.AbstractEventLoop, LoopSession] = {}
+        weakref.finalize(self, _dispose_all, self._loops)
+
+    @property
+    def passed_in(self) -> str | None:
+        """The argument with which the user passed in connections of their own."""
+        return "session" if self._session is not None else "connector" if self._connector is not None else None
+
+    def exchange(self, request: Request, deadline: Deadline) -> AiohttpExchange:
+        """Prepare to send one request; no I/O yet."""
+        return AiohttpExchange(self, request, deadline)
+
+    async def loop_session(self) -> LoopSession | None:
+        """Our session in the running loop; None where the user passed one in."""
+        if self._session is not None:
+            if self._session.closed:
+                raise InvalidRequestError("the session that was passed in is closed: give the client an open one")
+            return None
+        loop = asyncio.get_running_loop()
+        held = self._loops.get(loop)
+        if held is None:
+            for dead in [other for other in self._loops if other.is_closed()]:
+                self._loops.pop(dead).dispose()
+            held = self._loops[loop] = LoopSession(self._connector)
+            await held.start()
+        return held
+
+    async def post(self, request: Request, deadline: Deadline, held: LoopSession | None) -> aiohttp.ClientResponse:
+        """Send a request and return the answer with its body unread."""
+        session = self._session if held is None else held.session
+        assert session is not None
+        return await session.request(
+            request.method,
+            request.url,
+            data=request.body if len(request.body) < LARGE_BODY else io.BytesIO(request.body),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(connect=deadline.limit("connect"), ceil_threshold=math.inf),
+            **self._route(request),
+        )
+
+    def _route(self, request: Request) -> dict[str, Any]:
+        """The headers, the proxy and the certificates for a request."""
+        options: dict[str, Any] = {"headers": request.headers}
+        tls = request.url.startswith("https:")
+        proxy = self._network.proxy_for(request.url)
+        if proxy is not None:
+            options["proxy"], authorization = split_userinfo(proxy)
+            if authorization:
+                credentials = {"Proxy-Authorization": authorization}
+                if tls:
+                    options["proxy_headers"] = credentials
+                else:
+                    options["headers"] = {**request.headers, **credentials}
+        if (tls or (proxy or "").startswith("https:")) and (self.passed_in is None or self._settings.verify is not True):
+            options["ssl"] = self._network.ssl_context
+        return options
+
+    async def close(self) -> None:
+        """Close every connection of every loop; a session or connector that was passed in stays open."""
+        here = self._loops.pop(asyncio.get_running_loop(), None)
+        _dispose_all(self._loops)
+        if here is not None:
+            await here.close()
+
+
+def _dispose_all(loops: dict[asyncio.AbstractEventLoop, LoopSession]) -> None:
+    while loops:
+        loops.popitem()[1].dispose()
+
+
+class AiohttpExchange:
+    """One request and its answer. :meth:`send` it, then iterate over the body; :meth:`close` it in any case.
+
+    One timer watches the limits, whichever task is waiting: it is not tied to the task that sent the request, since
+    some frameworks run each step of an asynchronous generator in a task of its own.
+
+    Args:
+        transport: Whose connections to use.
+        request: What to send.
+        deadline: How long it may take.
+    """
+
+    def __init__(self, transport: AiohttpTransport, request: Request, deadline: Deadline) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.status = 0
+        self.headers = Headers()
+        self._transport = transport
+        self._held: LoopSession | None = None
+        self._connection: Any = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: RequestTimeoutError | None = None
+        self._failure: AIChatFreeError | None = None
+        self._reused = False
+        self._aborted = False
+        self._whole = False
+
+    def connected(self, connection: Any) -> None:
+        """The request is about to go out on ``connection``."""
+        self._connection = connection
+        transport = connection.transport
+        if transport is not None and self._held is not None:
+            self._reused = self._held.hold(transport)
+        if self._aborted:
+            self._cut()
+        self._begin("first_byte")
+
+    def _begin(self, phase: Phase) -> None:
+        """Start the limit of a phase, and the timer."""
+        self.deadline.begin(phase)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._watch()
+
+    def _watch(self) -> None:
+        left = self.deadline.remaining()
+        self._timer = None
+        if left == 0:
+            self._late = self.deadline.error()
+            self._cut()
+        elif left is not None:
+            self._timer = asyncio.get_running_loop().call_later(left, self._watch)
+
+    async def send(self) -> None:
+        """Send the request, and wait for the status and the headers of the answer.
+
+        Raises:
+            AIChatFreeError: There is no answer.
+        """
+        if self.deadline.expired():
+            raise self.deadline.error()
+        held = self._held = await self._transport.loop_session()
+        token = current_exchange.set(self)
+        try:
+            sending = self._transport.post(self.request, self.deadline, held)
+            if held is None:
+                response = await asyncio.wait_for(sending, self._limit_foreign())
+            else:
+                response = await sending
+        except FOREIGN_ERRORS as error:
+            raise self._translate(error) from error
+        finally:
+            current_exchange.reset(token)
+        self._response = response
+        self.status = response.status
+        self.headers = Headers(response.headers.items())
+        if self._timer is None:  # a connection that is not ours, or a mock
+            self._begin("first_byte")
+
+    def _limit_foreign(self) -> float | None:
+        """Seconds for connecting and for the answer together: a session that is not ours does not tell them apart."""
+        connect, first_byte = self.deadline.limit("connect"), self.deadline.limit("first_byte")
+        self.deadline.begin("first_byte")
+        if connect is None or first_byte is None:
+            return self.deadline.limit("total")
+        return min(connect + first_byte, max(0.0, self.deadline.remaining_total()))
+
+    def __aiter__(self) -> AiohttpExchange:
+        """The body, decoded, as it arrives."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._response is not None
+        if self._failure is not None:
+            raise self._failure
+        if self.deadline.phase == "idle":
+            self.deadline.begin("idle")
+            if self._timer is None:
+                self._watch()
+        content = self._response.content
+        try:
+            data = await content.readany()
+        except FOREIGN_ERRORS as error:
+            failure = self._translate(error)
+            failure.__cause__ = error
+            arrived = b"" if self._late or self._aborted else _arrived(content)
+            if not arrived:
+                raise failure from error
+            self._failure = failure
+            return arrived
+        if not data:
+            self._end()
+        elif self.deadline.phase != "idle":
+            self._begin("idle")
+        self.deadline.pause()
+        return data
+
+    def _end(self) -> None:
+        """The body has ended: by itself, or because it was cut."""
+        if self._late is not None:
+            raise self._late
+        if self._aborted:
+            raise closed_by_caller()
+        self._whole = True
+        raise StopAsyncIteration
+
+    def abort(self) -> None:
+        """Unblock whatever the exchange is waiting for."""
+        self._aborted = True
+        self._cut()
+
+    def _cut(self) -> None:
+        """Close the connection at once: not as TLS would, which waits for the other end."""
+        if self._connection is not None:
+            if self._connection.transport is not None:
+                self._connection.transport.abort()
+            self._connection.close()
+        if self._response is not None:
+            self._response.close()
+
+    def close(self) -> None:
+        """Give the connection back if the answer was read to its end, else close it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._whole:
+            self._cut()
+        self._response = self._connection = None
+
+    def _translate(self, error: BaseException) -> AIChatFreeError:
+        """The exception of this library for one of :data:`FOREIGN_ERRORS`."""
+        if self._aborted:
+            return closed_by_caller()
+        if self._late is not None:
+            return self._late
+        if self.deadline.expired() or isinstance(error, asyncio.TimeoutError):
+            return self.deadline.error()
+        if self._response is not None:
+            return interrupted(error)
+        if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
+            return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
+        return connect_failure(_problem(error), self.request.url, error, reused=self._reused)
+
+
+_PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (
+    ("proxy", (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)),
+    ("tls", (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError, ssl.CertificateError)),
+    ("dns", (aiohttp.ClientConnectorDNSError, socket.gaierror)),
+    ("refused", (aiohttp.ClientConnectorError, ConnectionRefusedError)),
+    ("no_http", (aiohttp.ClientResponseError, HttpProcessingError)),
+)
+
+
+def _problem(error: BaseException) -> ConnectProblem:
+    causes = (error, error.__cause__, getattr(error, "os_error", None))
+    for problem, kinds in _PROBLEMS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return problem
+    return "reset"
+
+
+def _arrived(content: aiohttp.StreamReader) -> bytes:
+    """What had arrived before an error: aiohttp raises the error first, and has no public way to the bytes."""
+    try:
+        data: bytes = content._read_nowait(-1)
+    except (AttributeError, AssertionError):
+        return b""
+    return data

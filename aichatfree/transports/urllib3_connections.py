@@ -1,0 +1,216 @@
+"""urllib3's connections, taught the limits of a call, and the requests adapter that uses them.
+
+urllib3 limits each wait on a socket, so that a server that sends one byte now and then is waited for without end.
+Here every read asks the deadline of the call how long it may still take; no extra thread is needed for that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family, create_connection
+
+from .network import Network
+
+if TYPE_CHECKING:
+    from .requests_transport import RequestsExchange
+
+POOL_SIZE = 512
+"""Idle connections kept a server. More may be open at once: nothing ever waits for a place in the pool."""
+
+current_exchange: ContextVar[RequestsExchange | None] = ContextVar("aichatfree_exchange", default=None)
+"""The exchange that this thread is sending: urllib3 has no way to hand anything to a connection."""
+
+_SLACK_SECONDS = 0.05
+
+
+class _LimitedReader(io.RawIOBase):
+    """The receiving side of a socket; each read takes no longer than the call it serves still may."""
+
+    def __init__(self, sock: socket.socket, file: io.RawIOBase, exchange: RequestsExchange) -> None:
+        self._sock = sock
+        self._file = file  # holds the socket open, as http.client expects of its file
+        self._deadline = exchange.deadline
+        self._set = sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline.remaining()
+        if left is None:
+            if self._set is not None:
+                self._arm(None)
+        elif left == 0:
+            raise TimeoutError("the limit passed")
+        elif self._set is None or not left <= self._set <= left + _SLACK_SECONDS:
+            self._arm(left)
+        return self._sock.recv_into(buffer)
+
+    def _arm(self, seconds: float | None) -> None:
+        # Each settimeout is a system call, so it is spared while what was set is right within the slack.
+        self._set = None if seconds is None else seconds + _SLACK_SECONDS / 2
+        self._sock.settimeout(self._set)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+            super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An HTTP answer that is read within the limits of its call, and skips every interim (1xx) answer."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = current_exchange.get()
+        if exchange is not None:
+            file = self.fp.detach()  # type: ignore[attr-defined]
+            self.fp = io.BufferedReader(_LimitedReader(sock, file, exchange))  # type: ignore[assignment]
+            exchange.incoming = self
+
+    def begin(self) -> None:
+        super().begin()
+        while 102 <= self.status < 200:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
+
+class _LimitedMixin:
+    """What a connection does besides its kind's own: see the module."""
+
+    host: str
+    port: int
+    timeout: Any
+    sock: Any
+    source_address: Any
+    socket_options: Any
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        """Try the addresses of the host in turn, all of them within the one limit."""
+        exchange = current_exchange.get()
+        try:
+            addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            gai_error = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise NameResolutionError(self.host, self, gai_error) from error  # type: ignore[arg-type]
+        last: OSError = OSError(f"{self.host} has no address")
+        for *_, address in addresses:
+            left = exchange.deadline.remaining() if exchange else self.timeout
+            try:
+                if left == 0:
+                    raise TimeoutError("the limit passed")
+                sock = create_connection(
+                    (str(address[0]), int(address[1])),
+                    left,
+                    source_address=self.source_address,
+                    socket_options=self.socket_options,
+                )
+            except TimeoutError as error:
+                raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
+            except OSError as error:
+                last = error
+                continue
+            if exchange:
+                exchange.opened(sock)
+                sock.settimeout(exchange.deadline.remaining())  # what TLS and a proxy's tunnel may still take
+            return sock
+        raise NewConnectionError(self, str(last)) from last  # type: ignore[arg-type]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        exchange = current_exchange.get()
+        if exchange is not None:
+            if self.sock is None:
+                self.connect()  # type: ignore[attr-defined]
+            exchange.connected(self.sock)
+            self.sock.settimeout(exchange.deadline.remaining())
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _Connection(_LimitedMixin, HTTPConnection):
+    pass
+
+
+class _TLSConnection(_LimitedMixin, HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        # Without verification urllib3 warns at every request. It was asked for (verify=False), and is said once.
+        self.is_verified = True
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class LimitedAdapter(HTTPAdapter):
+    """requests' adapter over limited connections, without the work that need not be repeated on every call.
+
+    ``send`` itself stays requests' own, so that libraries which replace it (``responses``) keep working.
+
+    Args:
+        network: The proxies and certificates, which are settled when the client is made.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._routes: dict[str, tuple[HTTPConnectionPool, str]] = {}
+        super().__init__(pool_maxsize=POOL_SIZE)
+
+    def _route(self, url: str) -> tuple[HTTPConnectionPool, str]:
+        """The pool for a URL, and the target that the request line names."""
+        route = self._routes.get(url)
+        if route is None:
+            parts = urlsplit(url)
+            proxy = self._network.proxy_for(url)
+            options: dict[str, Any] = {"maxsize": POOL_SIZE}
+            if parts.scheme == "https":
+                options["ssl_context"] = self._network.ssl_context
+            manager = self._proxy_manager(proxy, options) if proxy else PoolManager(**options)
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+            forwarded = proxy is not None and parts.scheme == "http"
+            target = url if forwarded else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            route = self._routes[url] = (manager.connection_from_url(url), target)
+            self._managers.append(manager)
+        return route
+
+    def _proxy_manager(self, proxy: str, options: dict[str, Any]) -> ProxyManager:
+        if proxy.startswith("https:"):
+            options["proxy_ssl_context"] = self._network.ssl_context
+        return ProxyManager(proxy, proxy_headers=self.proxy_headers(proxy), **options)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Forget every pool; each is made when it is first used."""
+        self._managers: list[PoolManager] = []
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        """The pool for a request."""
+        return self._route(str(request.url))[0]
+
+    def request_url(self, request: requests.PreparedRequest, *args: Any) -> str:
+        """What the request line names: the whole URL for a proxy that forwards, else the path."""
+        return self._route(str(request.url))[1]
+
+    def cert_verify(self, *args: Any) -> None:
+        """Nothing: the pools have the SSLContext."""
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._routes.clear()
+        while self._managers:
+            self._managers.pop().clear()
