@@ -80,7 +80,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_HOME_OF), "__version__"]
+__all__ = sorted((*_HOME_OF, "__version__"))  # noqa: PLE0605 - one list of names is enough
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

@@ -100,8 +100,8 @@ class AsyncClient(BaseClient[AiohttpTransport]):
     ) -> AsyncStream:
         """Ask, and receive the reply piece by piece.
 
-        The arguments are checked at once; the request goes out at the first piece, or on entering ``async with``. There is
-        nothing to await here.
+        The arguments are checked at once; the request goes out at the first piece, or on entering ``async with``.
+        This method itself is not awaited.
 
         Args:
             messages: A str (one user message), a :class:`Message`, a mapping, or a list of these that ends with a

@@ -48,7 +48,7 @@ class Deadline:
         self._phase_ends = math.inf
 
     def limit(self, phase: Phase) -> float | None:
-        """Seconds that ``phase``, were it begun now, might take: None if it has no limit, 0 if the call's has passed."""
+        """Seconds that ``phase`` might take if it began now: None if it has no limit, 0 if the call's has passed."""
         limit: float | None = getattr(self._timeout, phase)
         ends = min(math.inf if limit is None else limit, self._total_ends - self._clock())
         return None if ends == math.inf else max(0.0, ends)

@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final, Union
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -269,7 +270,7 @@ def _read_verify(value: object) -> Verify:
         return value
     if isinstance(value, (str, os.PathLike)):
         path = os.fspath(value)
-        if isinstance(path, str) and os.path.exists(path):
+        if isinstance(path, str) and Path(path).exists():
             return path
         raise InvalidRequestError(f"verify names {path!r}, which does not exist: give a CA file or folder, or a bool")
     raise InvalidRequestError(f"verify is {value!r}: give True, False, a path to CA certificates, or an SSLContext")

@@ -39,7 +39,7 @@ class _Request(aiohttp.ClientRequest):
 class _Connector(aiohttp.TCPConnector):
     """A connector that says nothing when it is collected: its LoopSession closes what it holds."""
 
-    def __del__(self) -> None:
+    def __del__(self, _warnings: Any = None) -> None:
         pass
 
 

@@ -105,7 +105,8 @@ class AiohttpTransport:
                     options["proxy_headers"] = credentials
                 else:
                     options["headers"] = {**request.headers, **credentials}
-        if (tls or (proxy or "").startswith("https:")) and (self.passed_in is None or self._settings.verify is not True):
+        tls = tls or (proxy or "").startswith("https:")
+        if tls and (self.passed_in is None or self._settings.verify is not True):
             options["ssl"] = self._network.ssl_context
         return options
 

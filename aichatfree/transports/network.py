@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
@@ -56,7 +57,8 @@ class Network:
             raise InvalidRequestError(f"{error} (it comes from the environment; see trust_env=)") from None
 
     def _bypassed(self, url: SplitResult) -> bool:
-        if urllib.request.proxy_bypass_environment(url.netloc.rpartition("@")[2], self._proxies):
+        host = url.netloc.rpartition("@")[2]
+        if urllib.request.proxy_bypass_environment(host, self._proxies):  # type: ignore[attr-defined]
             return True
         try:
             address = ipaddress.ip_address(url.hostname or "")
@@ -76,7 +78,7 @@ class Network:
             return context
         path = self._authority if self._verify is True else os.fspath(self._verify)
         path = path or certifi.where()
-        if os.path.isdir(path):
+        if Path(path).is_dir():
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
 
@@ -93,7 +95,7 @@ def _environment_authority() -> str | None:
     for variable in _CA_VARIABLES:
         path = os.environ.get(variable)
         if path:
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 raise InvalidRequestError(f"{variable} names {path!r}, which does not exist: mend or unset it")
             return path
     return None

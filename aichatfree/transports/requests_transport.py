@@ -55,7 +55,7 @@ class RequestsTransport:
             self._own.mount("https://", adapter)
         elif isinstance(settings.verify, ssl.SSLContext):
             raise InvalidRequestError(
-                "verify= is an SSLContext, which a requests.Session cannot take: mount an adapter on the session instead"
+                "verify= is an SSLContext, which a requests.Session cannot take: mount an adapter that has it instead"
             )
 
     @property
@@ -78,9 +78,9 @@ class RequestsTransport:
             prepared.body = request.body
             prepared.hooks = {}
             adapter = self._own.get_adapter(request.url)
-            return adapter.send(prepared, stream=True, timeout=_urllib3_timeout(deadline))
+            limits = Urllib3Timeout(connect=deadline.limit("connect"), read=deadline.limit("first_byte"))
+            return adapter.send(prepared, stream=True, timeout=limits)  # type: ignore[arg-type]  # requests knows it
         assert self.session is not None
-        limit = _urllib3_timeout(deadline)
         own: dict[str, Any] = {}
         if self._settings.proxy is not None:
             own["proxies"] = {"http": self._settings.proxy, "https": self._settings.proxy}
@@ -93,7 +93,7 @@ class RequestsTransport:
             headers=request.headers,
             stream=True,
             allow_redirects=False,
-            timeout=(limit.connect_timeout, limit.read_timeout),
+            timeout=(deadline.limit("connect"), deadline.limit("first_byte")),
             **own,
         )
 
@@ -275,7 +275,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         linked = (cause.__context__, getattr(cause, "reason", None), *cause.args, cause.__cause__)
         waiting.extend(other for other in linked if isinstance(other, BaseException))
-
-
-def _urllib3_timeout(deadline: Deadline) -> Urllib3Timeout:
-    return Urllib3Timeout(connect=deadline.limit("connect"), read=deadline.limit("first_byte"))

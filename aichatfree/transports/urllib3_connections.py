@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -76,26 +75,20 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         exchange = current_exchange.get()
         if exchange is not None:
-            file = self.fp.detach()  # type: ignore[attr-defined]
-            self.fp = io.BufferedReader(_LimitedReader(sock, file, exchange))  # type: ignore[assignment]
+            file = self.fp.detach()
+            self.fp = io.BufferedReader(_LimitedReader(sock, file, exchange))
             exchange.incoming = self
 
     def begin(self) -> None:
         super().begin()
         while 102 <= self.status < 200:
-            self.headers = self.msg = None  # type: ignore[assignment]
+            self.headers = self.msg = None
             super().begin()
 
 
-class _LimitedMixin:
-    """What a connection does besides its kind's own: see the module."""
+class _Connection(HTTPConnection):
+    """A connection that connects, sends and reads within the limits of the exchange it serves."""
 
-    host: str
-    port: int
-    timeout: Any
-    sock: Any
-    source_address: Any
-    socket_options: Any
     response_class = _Response
 
     def _new_conn(self) -> socket.socket:
@@ -105,7 +98,7 @@ class _LimitedMixin:
             addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             gai_error = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
-            raise NameResolutionError(self.host, self, gai_error) from error  # type: ignore[arg-type]
+            raise NameResolutionError(self.host, self, gai_error) from error
         last: OSError = OSError(f"{self.host} has no address")
         for *_, address in addresses:
             left = exchange.deadline.remaining() if exchange else self.timeout
@@ -127,23 +120,19 @@ class _LimitedMixin:
                 exchange.opened(sock)
                 sock.settimeout(exchange.deadline.remaining())  # what TLS and a proxy's tunnel may still take
             return sock
-        raise NewConnectionError(self, str(last)) from last  # type: ignore[arg-type]
+        raise NewConnectionError(self, str(last)) from last
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange = current_exchange.get()
         if exchange is not None:
             if self.sock is None:
-                self.connect()  # type: ignore[attr-defined]
+                self.connect()
             exchange.connected(self.sock)
             self.sock.settimeout(exchange.deadline.remaining())
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        super().request(*args, **kwargs)
 
 
-class _Connection(_LimitedMixin, HTTPConnection):
-    pass
-
-
-class _TLSConnection(_LimitedMixin, HTTPSConnection):
+class _TLSConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         # Without verification urllib3 warns at every request. It was asked for (verify=False), and is said once.
