@@ -12,6 +12,7 @@ from ..errors import AIChatFreeError, APIError, EmptyReplyError
 from .deadlines import Deadline
 from .failures import connect_failure, failure
 from .headers import Headers
+from .inflate import Inflater, is_supported
 from .payload import Request
 from .replies import AnswerReader, AuthReader, FailureReader, ReplyReader
 from .retry import Attempt, attempts
@@ -149,13 +150,17 @@ class Call:
 
     def _make_reader(self, answer: Answer) -> AnswerReader:
         make_error = partial(self._failure, answer)
+        encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity") and not is_supported(encoding):
+            raise make_error(f"content-encoding {encoding}, which was not asked for".encode())
+        inflater = Inflater(encoding) if is_supported(encoding) else None
         if answer.status != 200:
-            return FailureReader(make_error)
+            return FailureReader(make_error, inflater)
         if self._auth:
-            return AuthReader(make_error)
+            return AuthReader(make_error, inflater)
         is_html = answer.headers.get("content-type", "").lower().startswith("text/html")
         web_page = make_error(b"a web page") if is_html else None
-        return ReplyReader(self._settings.max_reply_bytes, self._settings.in_band_errors, web_page)
+        return ReplyReader(self._settings.max_reply_bytes, self._settings.in_band_errors, web_page, inflater)
 
     def _failure(self, answer: Answer, body: bytes) -> APIError:
         request = answer.request

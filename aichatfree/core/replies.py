@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..errors import AIChatFreeError, APIError, EmptyReplyError, ReplyTooLargeError, StreamInterruptedError
 from .failures import MAX_BODY_BYTES
+from .inflate import Inflater
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 _PAGE_STARTS = ("<!doctype html", "<html")
@@ -42,9 +43,16 @@ class ReplyReader:
         max_bytes: The largest reply, in decoded bytes.
         in_band_errors: The texts that mean a failure at the end of the body.
         web_page: The error to raise should the body turn out to be a page of HTML; None where it cannot be one.
+        inflater: What decodes a compressed body; None where it is not compressed.
     """
 
-    def __init__(self, max_bytes: int, in_band_errors: Sequence[str], web_page: APIError | None = None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        in_band_errors: Sequence[str],
+        web_page: APIError | None = None,
+        inflater: Inflater | None = None,
+    ) -> None:
         self._decode = _new_decoder("replace").decode
         self._max_bytes = max_bytes
         self._room = max_bytes
@@ -52,6 +60,7 @@ class ReplyReader:
         self._first_letters = {error[0] for error in in_band_errors}
         self._longest = max(map(len, in_band_errors), default=0)
         self._web_page = web_page
+        self._inflater = inflater
         self._opening = ""
         self._held = ""
         self._empty = True
@@ -61,8 +70,11 @@ class ReplyReader:
 
         Raises:
             ReplyTooLargeError: The byte after the last one allowed has come.
+            StreamInterruptedError: The body is compressed, and broken.
             APIError: The body is a web page.
         """
+        if self._inflater is not None:
+            data = self._inflater.decode(data, self._room + 1)
         self._room -= len(data)
         if self._room < 0:
             self._held += self._decode(data[: self._room])
@@ -78,9 +90,11 @@ class ReplyReader:
         """The last text.
 
         Raises:
-            StreamInterruptedError: The body ended with an in-band error.
+            StreamInterruptedError: The body ended with an in-band error, or before its compression.
             EmptyReplyError: There was no text at all.
         """
+        if self._inflater is not None:
+            self._inflater.finish()
         text = self._opening + self._held + self._decode(b"", True)
         for error in self._in_band_errors:
             if text.endswith(error):
@@ -149,14 +163,18 @@ class FailureReader:
 
     Args:
         make_error: Makes the exception from the body.
+        inflater: What decodes a compressed body; None where it is not compressed.
     """
 
-    def __init__(self, make_error: Callable[[bytes], APIError]) -> None:
+    def __init__(self, make_error: Callable[[bytes], APIError], inflater: Inflater | None = None) -> None:
         self._make_error = make_error
+        self._inflater = inflater
         self._body = bytearray()
 
     def feed(self, data: bytes) -> str:
         """Take the next bytes; raises once enough is known."""
+        if self._inflater is not None:
+            data = self._inflater.decode(data, MAX_BODY_BYTES)
         self._body += data
         if len(self._body) >= MAX_BODY_BYTES:
             raise self._error()

@@ -88,6 +88,7 @@ class AiohttpTransport:
             request.url,
             data=request.body if len(request.body) < LARGE_BODY else io.BytesIO(request.body),
             allow_redirects=False,
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(connect=deadline.limit("connect"), ceil_threshold=math.inf),
             **self._route(request),
         )
@@ -143,6 +144,7 @@ class AiohttpExchange:
         self._transport = transport
         self._held: LoopSession | None = None
         self._connection: Any = None
+        self._protocol: Any = None
         self._response: aiohttp.ClientResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late: RequestTimeoutError | None = None
@@ -154,6 +156,7 @@ class AiohttpExchange:
     def connected(self, connection: Any) -> None:
         """The request is about to go out on ``connection``."""
         self._connection = connection
+        self._protocol = connection.protocol
         transport = connection.transport
         if transport is not None and self._held is not None:
             self._reused = self._held.hold(transport)
@@ -201,7 +204,8 @@ class AiohttpExchange:
         self._response = response
         self.status = response.status
         self.headers = Headers(response.headers.items())
-        if self._timer is None:  # a connection that is not ours, or a mock
+        if self._connection is None:  # it is not ours, or a mock's
+            self._protocol = response.connection and response.connection.protocol
             self._begin("first_byte")
 
     def _limit_foreign(self) -> float | None:
@@ -213,7 +217,7 @@ class AiohttpExchange:
         return min(connect + first_byte, max(0.0, self.deadline.remaining_total()))
 
     def __aiter__(self) -> AiohttpExchange:
-        """The body, decoded, as it arrives."""
+        """The body as it arrives; if it is compressed, so are these bytes."""
         return self
 
     async def __anext__(self) -> bytes:
@@ -248,6 +252,10 @@ class AiohttpExchange:
             raise self._late
         if self._aborted:
             raise closed_by_caller()
+        lost = self._protocol.exception() if self._protocol is not None else None
+        if isinstance(lost, OSError):
+            # Where only the end of the connection ends a body, aiohttp takes a reset connection for that.
+            raise interrupted(lost) from lost
         self._whole = True
         raise StopAsyncIteration
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import requests
@@ -161,12 +162,12 @@ class RequestsExchange:
         self.headers = Headers(response.raw.headers.items())
 
     def __iter__(self) -> Iterator[bytes]:
-        """The body, decoded, as it arrives."""
+        """The body as it arrives; if it is compressed, so are these bytes."""
         assert self._response is not None
         raw = self._response.raw
-        read = raw.read1
-        if self.incoming is not None and raw.chunked and "content-encoding" not in raw.headers:
-            read = self.incoming.read1  # what urllib3 would do beyond that is decoding and counting lengths
+        read: Callable[[int], bytes] = partial(raw.read1, decode_content=False)
+        if self.incoming is not None and raw.chunked:
+            read = self.incoming.read1  # all that urllib3 would do beyond that is counting a content-length
         while True:
             try:
                 if self.incoming is None:

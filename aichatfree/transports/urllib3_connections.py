@@ -42,6 +42,7 @@ class _LimitedReader(io.RawIOBase):
         self._file = file  # holds the socket open, as http.client expects of its file
         self._deadline = exchange.deadline
         self._set = sock.gettimeout()
+        self.ended = False
 
     def readable(self) -> bool:
         return True
@@ -55,7 +56,10 @@ class _LimitedReader(io.RawIOBase):
             raise TimeoutError("the limit passed")
         elif self._set is None or not left <= self._set <= left + _SLACK_SECONDS:
             self._arm(left)
-        return self._sock.recv_into(buffer)
+        size = self._sock.recv_into(buffer)
+        if not size:
+            self.ended = True
+        return size
 
     def _arm(self, seconds: float | None) -> None:
         # Each settimeout is a system call, so it is spared while what was set is right within the slack.
@@ -73,16 +77,20 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
+        self._reader: _LimitedReader | None = None
         exchange = current_exchange.get()
         if exchange is not None:
-            file = self.fp.detach()
-            self.fp = io.BufferedReader(_LimitedReader(sock, file, exchange))
+            self._reader = _LimitedReader(sock, self.fp.detach(), exchange)
+            self.fp = io.BufferedReader(self._reader)
             exchange.incoming = self
 
     def begin(self) -> None:
         super().begin()
+        if self._reader is not None and self._reader.ended:
+            # http.client takes the end of the connection for the end of the headers.
+            raise http.client.RemoteDisconnected("the connection was closed amid the headers")
         while 102 <= self.status < 200:
-            self.headers = self.msg = None
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first begin()
             super().begin()
 
 
@@ -175,7 +183,6 @@ class LimitedAdapter(HTTPAdapter):
             forwarded = proxy is not None and parts.scheme == "http"
             target = url if forwarded else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             route = self._routes[url] = (manager.connection_from_url(url), target)
-            self._managers.append(manager)
         return route
 
     def _proxy_manager(self, proxy: str, options: dict[str, Any]) -> ProxyManager:
@@ -184,8 +191,7 @@ class LimitedAdapter(HTTPAdapter):
         return ProxyManager(proxy, proxy_headers=self.proxy_headers(proxy), **options)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Forget every pool; each is made when it is first used."""
-        self._managers: list[PoolManager] = []
+        """Nothing: each pool is made when it is first used."""
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         """The pool for a request."""
@@ -200,6 +206,5 @@ class LimitedAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close every idle connection."""
-        self._routes.clear()
-        while self._managers:
-            self._managers.pop().clear()
+        while self._routes:
+            self._routes.popitem()[1][0].close()
