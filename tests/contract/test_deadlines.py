@@ -1,0 +1,200 @@
+"""connect, first_byte, idle and total hold in every phase, against silence and against a drip."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import aichatfree
+from aichatfree import RequestTimeoutError, RetryPolicy, Timeout
+from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
+
+SHORT = 0.3
+LATE = 0.3
+"""Seconds by which an error may be late."""
+
+
+def expect(outcome: Any, phase: str, limit: float = SHORT) -> None:
+    error = outcome.error
+    assert type(error) is RequestTimeoutError, repr(error)
+    assert error.phase == phase
+    assert limit - 0.02 <= outcome.seconds <= limit + LATE
+    assert f"{limit:g} s" in str(error)
+    assert error.partial == outcome.text
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says a word: a TLS handshake stalls there."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue of connections is full: a connection attempt gets no answer."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    held = []
+    for _ in range(3):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+        held.append(filler)
+    time.sleep(0.02)
+    yield listener.getsockname()[1]
+    for filler in held:
+        filler.close()
+    listener.close()
+
+
+@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
+def test_connecting_is_limited(face: Any, full_port: int, limits: Timeout) -> None:
+    client = face.client(f"http://127.0.0.1:{full_port}", timeout=limits, max_retries=0)
+    expect(face.stream(client), "total" if limits.total else "connect")
+
+
+@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
+def test_a_tls_handshake_is_limited(face: Any, silent_port: int, limits: Timeout) -> None:
+    client = face.client(f"https://127.0.0.1:{silent_port}", timeout=limits, max_retries=0)
+    outcome = face.stream(client)
+    # Both clients read the certificates before they connect, which is no part of a wait.
+    assert type(outcome.error) is RequestTimeoutError
+    assert outcome.error.phase == ("total" if limits.total else "connect")
+    assert outcome.seconds <= SHORT + LATE + 0.2
+
+
+@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
+def test_a_proxy_tunnel_is_limited(face: Any, silent_port: int, limits: Timeout) -> None:
+    proxy = f"http://127.0.0.1:{silent_port}"
+    client = face.client("https://example.invalid", proxy=proxy, timeout=limits, max_retries=0)
+    outcome = face.stream(client)
+    assert type(outcome.error) is RequestTimeoutError
+    assert outcome.error.phase == ("total" if limits.total else "connect")
+    assert outcome.seconds <= SHORT + LATE + 0.2
+
+
+FIRST_BYTE = {
+    "no answer": Reply("x", fault=Stall("before-answer")),
+    "half the headers": Reply("x", fault=Stall("in-headers")),
+    "headers alone": Reply("x", fault=Stall("after-headers")),
+    "dripping headers": Reply("x", drip=0.05, drip_headers=True),
+}
+
+
+@pytest.mark.parametrize("limits", [Timeout(first_byte=SHORT), Timeout(total=SHORT)], ids=["first_byte", "total"])
+@pytest.mark.parametrize("name", FIRST_BYTE)
+def test_the_first_byte_is_limited(face: Any, server: ScriptedServer, name: str, limits: Timeout) -> None:
+    server.enqueue(FIRST_BYTE[name])
+    outcome = face.stream(face.client(server, timeout=limits, max_retries=0))
+    expect(outcome, "total" if limits.total else "first_byte")
+    server.wait_connections(0)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
+@pytest.mark.parametrize("limits", [Timeout(idle=SHORT), Timeout(total=SHORT)], ids=["idle", "total"])
+def test_a_stall_in_the_reply_is_limited(face: Any, server: ScriptedServer, framing: Any, limits: Timeout) -> None:
+    server.enqueue(Reply(["some text", Pause(None), "never sent"], framing=framing))
+    outcome = face.stream(face.client(server, timeout=limits, max_retries=0))
+    expect(outcome, "total" if limits.total else "idle")
+    assert outcome.text == "some text"
+    server.wait_connections(0)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
+def test_total_holds_against_a_drip(face: Any, server: ScriptedServer, framing: Any) -> None:
+    server.enqueue(Reply("a" * 1000, framing=framing, drip=0.05))
+    outcome = face.stream(face.client(server, timeout=Timeout(total=0.5), max_retries=0))
+    expect(outcome, "total", 0.5)
+
+
+def test_idle_does_not_mind_a_drip(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply("0123456789", framing="content-length", drip=0.05))
+    assert face.generate(face.client(server, timeout=Timeout(idle=SHORT, first_byte=SHORT))) == "0123456789"
+
+
+def test_a_dripped_chunk_header_is_no_progress(face: Any, server: ScriptedServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
+    server.enqueue(Reply.raw([head, *([b"0"] * 100)], pause=0.05))
+    outcome = face.stream(face.client(server, timeout=Timeout(idle=SHORT), max_retries=0))
+    assert outcome.text == "hi"
+    if face.is_async and outcome.error is None:
+        pytest.skip("aiohttp ends the body at the first 0")
+    expect(outcome, "idle")
+
+
+def test_a_slow_reader_is_not_the_servers_fault(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply(["a", Pause(0.1), "b"]))
+    stream = face.client(server, timeout=Timeout(idle=0.25, first_byte=0.25)).stream("hi")
+
+    def read() -> str:
+        pieces = []
+        for piece in stream:
+            pieces.append(piece)
+            time.sleep(0.4)
+        return "".join(pieces)
+
+    async def aread() -> str:
+        pieces = []
+        async for piece in stream:
+            pieces.append(piece)
+            await asyncio.sleep(0.4)
+        return "".join(pieces)
+
+    assert face.run(read, aread) == "ab"
+
+
+def test_none_is_no_limit(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply(["a", Pause(0.2), "b"]))
+    assert face.generate(face.client(server, timeout=None)) == "ab"
+
+
+def test_a_limit_of_one_call(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply("x", fault=Stall("before-answer")))
+    expect(face.stream(face.client(server, max_retries=0), timeout=Timeout(first_byte=SHORT)), "first_byte")
+
+
+def test_total_spans_the_retries(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(*[Reply("x", fault=Stall("before-answer"))] * 20)
+    retry = RetryPolicy(max_retries=20, initial_delay=0.0)
+    client = face.client(server, timeout=Timeout(first_byte=0.2, total=0.7), retry=retry)
+    outcome = face.stream(client)
+    expect(outcome, "total", 0.7)
+    assert [error.phase for error in outcome.error.attempts] == ["first_byte"] * 3
+    assert outcome.stream.stats.attempts == 4
+
+
+def test_total_ends_a_wait_between_tries_that_it_does_not_allow(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(*[Reply("x", fault=Drop("before-answer"))] * 2)
+    retry = RetryPolicy(max_retries=5, initial_delay=1000, max_delay=1000)
+    outcome = face.stream(face.client(server, timeout=Timeout(total=0.5), retry=retry))
+    assert outcome.error is not None
+    assert outcome.error.phase == "total"
+    assert isinstance(outcome.error.__cause__, aichatfree.ConnectError)
+    assert outcome.error.attempts[-1] is outcome.error.__cause__
+    assert outcome.seconds < 0.5 + LATE
+
+
+def test_a_wait_the_server_asks_for_and_total_does_not_allow(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.quota(retry_in=30))
+    outcome = face.stream(face.client(server, timeout=Timeout(total=5)))
+    assert type(outcome.error) is aichatfree.RateLimitError
+    assert outcome.error.retry_after == 30
+    assert outcome.seconds < 2
+
+
+def test_no_thread_is_started_for_a_limit(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply(["a", Pause(0.1), "b"]))
+    client = face.client(server, timeout=Timeout(connect=5, first_byte=5, idle=5, total=5))
+    face.generate(client)
+    before = threading.active_count()
+    server.enqueue(Reply(["a", Pause(0.1), "b"]))
+    face.generate(client)
+    assert threading.active_count() <= before
