@@ -1,0 +1,103 @@
+"""What a server may cost: replies, bombs and error bodies without end."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+import aichatfree
+from aichatfree import ReplyTooLargeError
+from aichatfree.testing import Reply, ScriptedServer
+
+MEGABYTE = 1024 * 1024
+
+
+def test_exactly_the_limit_is_allowed(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply(["12345", "67890"]))
+    assert face.generate(face.client(server, max_reply_bytes=10)) == "1234567890"
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
+def test_one_byte_more_is_not(face: Any, server: ScriptedServer, framing: Any, encoding: Any) -> None:
+    server.enqueue(Reply(["12345", "678901"], framing=framing, encoding=encoding))
+    outcome = face.stream(face.client(server, max_reply_bytes=10))
+    assert type(outcome.error) is ReplyTooLargeError
+    assert outcome.text == outcome.error.partial == "1234567890"
+    assert "max_reply_bytes" in str(outcome.error)
+    assert len(server.requests) == 1
+
+
+def test_the_limit_counts_bytes_not_characters(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply("你好你好"))
+    outcome = face.stream(face.client(server, max_reply_bytes=7))
+    assert type(outcome.error) is ReplyTooLargeError
+    assert outcome.text == "你好"
+
+
+def test_an_endless_reply(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.endless("na" * 1000))
+    outcome = face.stream(face.client(server, max_reply_bytes=MEGABYTE))
+    assert type(outcome.error) is ReplyTooLargeError
+    assert len(outcome.text) == MEGABYTE
+    server.wait_connections(0)
+
+
+def test_a_compression_bomb(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.bomb(1024 * MEGABYTE))
+    client = face.client(server, max_reply_bytes=MEGABYTE)
+    tracemalloc.start()
+    try:
+        outcome = face.stream(client)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(outcome.error) is ReplyTooLargeError
+    assert peak < 16 * MEGABYTE
+    server.wait_connections(0)
+
+
+def test_a_bomb_as_an_error_body(face: Any, server: ScriptedServer) -> None:
+    bomb = Reply.bomb(256 * MEGABYTE, status=500)
+    server.enqueue(bomb)
+    tracemalloc.start()
+    try:
+        outcome = face.stream(face.client(server, max_retries=0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(outcome.error) is aichatfree.ServerError
+    assert len(outcome.error.body) <= 64 * 1024
+    assert len(str(outcome.error)) < 1000
+    assert peak < 16 * MEGABYTE
+
+
+def test_an_endless_error_body(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.endless("<p>no</p>" * 100, status=502))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.ServerError
+    assert len(outcome.error.body) <= 64 * 1024
+    server.wait_connections(0)
+
+
+def test_a_huge_chunk_size_costs_nothing(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\nhello"))
+    tracemalloc.start()
+    try:
+        outcome = face.stream(face.client(server, max_retries=0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(outcome.error) is aichatfree.StreamInterruptedError
+    assert outcome.text == "hello"
+    assert peak < 16 * MEGABYTE
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+def test_an_encoding_that_was_not_asked_for(face: Any, server: ScriptedServer, encoding: str) -> None:
+    server.enqueue(Reply("x", headers={"Content-Encoding": encoding}))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.APIError
+    assert encoding in str(outcome.error)
