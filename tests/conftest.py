@@ -18,10 +18,13 @@ from aichatfree.testing import ScriptedServer
 T = TypeVar("T")
 
 
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("AICHATFREE_") or name.lower().endswith("_proxy") or name in ("NO_PROXY", "SSL_CERT_FILE"):
+        if name.startswith("AICHATFREE_") or name.lower().endswith("_proxy") or name in CERTIFICATES:
             monkeypatch.delenv(name)
 
 

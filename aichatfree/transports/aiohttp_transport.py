@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..core.deadlines import Deadline
 from ..core.failures import ConnectProblem, closed_by_caller, connect_failure, interrupted
@@ -284,6 +285,8 @@ class AiohttpExchange:
 
     def _translate(self, error: BaseException) -> AIChatFreeError:
         """The exception of this library for one of :data:`FOREIGN_ERRORS`."""
+        if isinstance(error, aiohttp.ClientResponseError):
+            _forget_headers(error)
         if self._aborted:
             return closed_by_caller()
         if self._late is not None:
@@ -312,6 +315,13 @@ def _problem(error: BaseException) -> ConnectProblem:
         if any(isinstance(cause, kinds) for cause in causes):
             return problem
     return "reset"
+
+
+def _forget_headers(error: aiohttp.ClientResponseError) -> None:
+    """Take the request's headers, which may bear credentials, from an error that shows them in its repr."""
+    if error.request_info is not None:
+        error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+        error.args = (error.request_info, error.history)
 
 
 def _arrived(content: aiohttp.StreamReader) -> bytes:

@@ -225,7 +225,7 @@ class RequestsExchange:
             return closed_by_caller()
         causes = list(_causes(error))
         if self.deadline.expired() or any(map(_is_timeout, causes)):
-            if self.deadline.phase == "connect" and any(isinstance(cause, requests.ReadTimeout) for cause in causes):
+            if self._transport.session is not None and any(isinstance(cause, requests.ReadTimeout) for cause in causes):
                 self.deadline.begin("first_byte")  # a session that is not ours does not tell when it is connected
             return self.deadline.error()
         if self._response is not None:

@@ -1,0 +1,184 @@
+"""Proxies and TLS: the same meaning in both clients."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import aichatfree
+from aichatfree import ConnectError, InvalidRequestError
+from aichatfree.testing import Drop, Pause, ProxyServer, Reply, ScriptedServer, Stall
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def tls_server(authority: trustme.CA) -> Iterator[ScriptedServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with ScriptedServer(tls=context) as server:
+        yield server
+
+
+class TestTLS:
+    def test_an_unknown_authority_is_refused(self, face: Any, tls_server: ScriptedServer) -> None:
+        outcome = face.stream(face.client(tls_server, max_retries=0))
+        assert type(outcome.error) is ConnectError
+        assert "verify=" in str(outcome.error)
+        assert outcome.error.__cause__ is not None
+        assert tls_server.requests == []
+
+    def test_a_file_of_authorities(self, face: Any, tls_server: ScriptedServer, ca_file: str) -> None:
+        assert face.generate(face.client(tls_server, verify=ca_file))
+
+    def test_a_path_of_authorities(self, face: Any, tls_server: ScriptedServer, ca_file: str) -> None:
+        assert face.generate(face.client(tls_server, verify=Path(ca_file)))
+
+    def test_a_context(self, face: Any, tls_server: ScriptedServer, ca_file: str) -> None:
+        assert face.generate(face.client(tls_server, verify=ssl.create_default_context(cafile=ca_file)))
+
+    def test_no_verification_warns_of_nothing(self, face: Any, tls_server: ScriptedServer) -> None:
+        client = face.client(tls_server, verify=False)
+        assert face.generate(client)
+        assert face.generate(client)
+
+    def test_a_wrong_host_name(self, face: Any, authority: trustme.CA, ca_file: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("other.example").configure_cert(context)
+        with ScriptedServer(tls=context) as server:
+            outcome = face.stream(face.client(server, verify=ca_file, max_retries=0))
+            assert type(outcome.error) is ConnectError
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+    def test_the_environment(
+        self, face: Any, tls_server: ScriptedServer, ca_file: str, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, ca_file)
+        client = face.client(tls_server, max_retries=0)
+        distrusting = face.client(tls_server, max_retries=0, trust_env=False)
+        monkeypatch.delenv(variable)
+        assert face.generate(client)
+        assert type(face.stream(distrusting).error) is ConnectError
+
+    def test_the_environment_names_nothing(self, face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+        with pytest.raises(InvalidRequestError, match="REQUESTS_CA_BUNDLE"):
+            face.client("https://localhost")
+
+    def test_an_explicit_verify_goes_before_the_environment(
+        self, face: Any, tls_server: ScriptedServer, ca_file: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+        assert face.generate(face.client(tls_server, verify=ca_file))
+
+    def test_plain_http_at_a_tls_port(self, face: Any, tls_server: ScriptedServer) -> None:
+        outcome = face.stream(face.client(tls_server.url.replace("https:", "http:"), max_retries=0))
+        assert isinstance(outcome.error, aichatfree.TransportError)
+
+    def test_tls_at_a_plain_port(self, face: Any, server: ScriptedServer) -> None:
+        url = server.url.replace("http:", "https:")
+        outcome = face.stream(face.client(url, max_retries=0, timeout=0.3))
+        assert type(outcome.error) is aichatfree.RequestTimeoutError  # this server waits for the rest of a line
+        assert outcome.error.phase == "connect"
+
+    @pytest.mark.parametrize("fault", [Drop("before-answer"), Drop("in-body"), Drop("in-body", reset=True)])
+    def test_faults(self, face: Any, tls_server: ScriptedServer, ca_file: str, fault: Any) -> None:
+        tls_server.enqueue(Reply("some text", fault=fault))
+        outcome = face.stream(face.client(tls_server, verify=ca_file, max_retries=0))
+        assert isinstance(outcome.error, aichatfree.TransportError)
+        assert outcome.text in ("", "some text")
+
+    def test_limits_and_early_ends(self, face: Any, tls_server: ScriptedServer, ca_file: str) -> None:
+        client = face.client(tls_server, verify=ca_file, max_retries=0, timeout=0.3)
+        tls_server.enqueue(Reply("x", fault=Stall("before-answer")), Reply(["x", Pause(None)]))
+        for phase in ("first_byte", "idle"):
+            outcome = face.stream(client)
+            assert outcome.error.phase == phase
+            assert outcome.seconds < 1.2
+        tls_server.wait_connections(0)
+
+
+class TestProxies:
+    @pytest.fixture
+    def proxy(self) -> Iterator[ProxyServer]:
+        with ProxyServer() as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def guarded(self) -> Iterator[ProxyServer]:
+        with ProxyServer(user="us er", password="hunt:er2") as proxy:
+            yield proxy
+
+    def test_an_explicit_proxy(self, face: Any, server: ScriptedServer, proxy: ProxyServer) -> None:
+        assert face.generate(face.client(server, proxy=proxy.url))
+        assert len(proxy.targets) == 1
+        assert server.requests[0].path == "/api/generate"
+
+    def test_a_tunnel(self, face: Any, tls_server: ScriptedServer, proxy: ProxyServer, ca_file: str) -> None:
+        assert face.generate(face.client(tls_server, proxy=proxy.url, verify=ca_file))
+        assert len(proxy.targets) == 1
+
+    @pytest.mark.parametrize("tls", [False, True], ids=["forwarded", "tunnelled"])
+    def test_a_user_and_password(
+        self, face: Any, server: ScriptedServer, tls_server: ScriptedServer, guarded: ProxyServer, ca_file: str, tls: bool
+    ) -> None:
+        target = tls_server if tls else server
+        url = guarded.url.replace("http://", "http://us%20er:hunt%3Aer2@")
+        assert face.generate(face.client(target, proxy=url, verify=ca_file, max_retries=0))
+        assert "Proxy-Authorization" not in target.requests[0].headers
+        for bad in (guarded.url, guarded.url.replace("http://", "http://me:hunter3@")):
+            outcome = face.stream(face.client(target, proxy=bad, verify=ca_file, max_retries=0))
+            assert type(outcome.error) is ConnectError
+            assert "proxy" in str(outcome.error)
+            assert "hunter3" not in str(outcome.error)
+        assert guarded.refused == 2
+
+    def test_the_environment(
+        self, face: Any, server: ScriptedServer, proxy: ProxyServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        client = face.client(server)
+        without = face.client(server, trust_env=False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        excepted = face.client(server)
+        monkeypatch.setenv("NO_PROXY", "10.0.0.0/8,127.0.0.0/8")
+        network = face.client(server)
+        assert face.generate(client)
+        assert len(proxy.targets) == 1
+        for other in (without, excepted, network):
+            assert face.generate(other)
+        assert len(proxy.targets) == 1
+
+    def test_all_proxy(
+        self, face: Any, server: ScriptedServer, proxy: ProxyServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("all_proxy", proxy.url)
+        assert face.generate(face.client(server))
+        assert len(proxy.targets) == 1
+
+    def test_a_proxy_that_is_away(self, face: Any, server: ScriptedServer) -> None:
+        with ProxyServer() as gone:
+            url = gone.url
+        outcome = face.stream(face.client(server, proxy=url, max_retries=0))
+        assert type(outcome.error) is ConnectError
+        assert "proxy" in str(outcome.error)
+
+    def test_socks_in_the_environment(self, face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+        with pytest.raises(InvalidRequestError, match="SOCKS.*environment"):
+            face.client("http://localhost")
