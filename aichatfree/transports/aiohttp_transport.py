@@ -48,6 +48,8 @@ class AiohttpTransport:
     ) -> None:
         if session is not None and connector is not None:
             raise InvalidRequestError("give session= or connector=, not both: a session has a connector of its own")
+        if connector is not None and not isinstance(connector, aiohttp.BaseConnector):
+            raise InvalidRequestError(f"connector is of type {type(connector).__name__}: give an aiohttp connector")
         self.users = 0
         self._settings = settings
         self._session = session
@@ -72,6 +74,8 @@ class AiohttpTransport:
                 raise InvalidRequestError("the session that was passed in is closed: give the client an open one")
             return None
         loop = asyncio.get_running_loop()
+        if self._connector is not None and getattr(self._connector, "_loop", loop) is not loop:
+            raise InvalidRequestError("the connector that was passed in belongs to another event loop: make it in this one")
         held = self._loops.get(loop)
         if held is None:
             for dead in [other for other in self._loops if other.is_closed()]:
@@ -146,8 +150,10 @@ class AiohttpExchange:
         self._held: LoopSession | None = None
         self._connection: Any = None
         self._protocol: Any = None
+        self._read = 0
         self._response: aiohttp.ClientResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._lost_future: asyncio.Future[None] | None = None
         self._late: RequestTimeoutError | None = None
         self._failure: AIChatFreeError | None = None
         self._reused = False
@@ -176,11 +182,18 @@ class AiohttpExchange:
     def _watch(self) -> None:
         left = self.deadline.remaining()
         self._timer = None
+        if left is None or (left == 0 and self._has_arrived()):
+            return  # the next read starts the timer again
         if left == 0:
             self._late = self.deadline.error()
             self._cut()
-        elif left is not None:
+        else:
             self._timer = asyncio.get_running_loop().call_later(left, self._watch)
+
+    def _has_arrived(self) -> bool:
+        """Whether the next read has something to return at once: what came in time is not late."""
+        content = self._response.content if self._response is not None else None
+        return content is not None and (content.is_eof() or content.total_bytes > self._read)
 
     async def send(self) -> None:
         """Send the request, and wait for the status and the headers of the answer.
@@ -208,6 +221,11 @@ class AiohttpExchange:
         if self._connection is None:  # it is not ours, or a mock's
             self._protocol = response.connection and response.connection.protocol
             self._begin("first_byte")
+        self._lost_future = getattr(self._protocol, "closed", None)
+        if self._lost_future is not None:
+            self._lost_future.remove_done_callback(_retrieve)
+            self._lost_future.add_done_callback(_retrieve)
+            self._lost_future.add_done_callback(self._lost)
 
     def _limit_foreign(self) -> float | None:
         """Seconds for connecting and for the answer together: a session that is not ours does not tell them apart."""
@@ -232,7 +250,9 @@ class AiohttpExchange:
         content = self._response.content
         try:
             data = await content.readany()
-        except FOREIGN_ERRORS as error:
+        except (*FOREIGN_ERRORS, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and (self._protocol is None or self._protocol.is_connected()):
+                raise
             failure = self._translate(error)
             failure.__cause__ = error
             arrived = b"" if self._late or self._aborted else _arrived(content)
@@ -240,6 +260,7 @@ class AiohttpExchange:
                 raise failure from error
             self._failure = failure
             return arrived
+        self._read += len(data)
         if not data:
             self._end()
         elif self.deadline.phase != "idle":
@@ -260,6 +281,12 @@ class AiohttpExchange:
         self._whole = True
         raise StopAsyncIteration
 
+    def _lost(self, _: object) -> None:
+        """The connection is gone: aiohttp does not tell the reader of a body whose chunks became invalid."""
+        content = self._response.content if self._response is not None else None
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError(f"connection lost: {self._protocol.exception()}"))
+
     def abort(self) -> None:
         """Unblock whatever the exchange is waiting for."""
         self._aborted = True
@@ -272,6 +299,10 @@ class AiohttpExchange:
                 self._connection.transport.abort()
             self._connection.close()
         if self._response is not None:
+            content = self._response.content
+            if not content.is_eof() and content.exception() is None:
+                # aiohttp would set one exception object that all share, whose traceback grows with each raising.
+                content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
             self._response.close()
 
     def close(self) -> None:
@@ -279,6 +310,8 @@ class AiohttpExchange:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._lost_future is not None:
+            self._lost_future.remove_done_callback(self._lost)
         if not self._whole:
             self._cut()
         self._response = self._connection = None
@@ -315,6 +348,12 @@ def _problem(error: BaseException) -> ConnectProblem:
         if any(isinstance(cause, kinds) for cause in causes):
             return problem
     return "reset"
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Look at the exception of a lost connection, of which asyncio complains if nobody does."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _forget_headers(error: aiohttp.ClientResponseError) -> None:

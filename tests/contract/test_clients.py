@@ -340,6 +340,16 @@ class TestSessions:
         with requests.Session() as session, pytest.raises(TypeError, match="session="):
             pickle.dumps(Client(server.url, session=session))
 
+    def test_a_connector_of_another_loop(self, server: ScriptedServer) -> None:
+        async def make() -> AsyncClient:
+            return AsyncClient(server.url, connector=aiohttp.TCPConnector())
+
+        client = asyncio.run(make())
+        with pytest.raises(InvalidRequestError, match="another event loop"):
+            asyncio.run(client.generate("hi"))
+        with pytest.raises(InvalidRequestError, match="connector is of type str"):
+            AsyncClient(server.url, connector="tcp")
+
     def test_both_are_too_many(self, server: ScriptedServer) -> None:
         async def main() -> None:
             async with aiohttp.ClientSession() as session:

@@ -118,6 +118,14 @@ def test_broken_body(face: Any, server: ScriptedServer, name: str) -> None:
     assert "".join(TEXT).startswith(outcome.text)
 
 
+def test_chunks_that_become_invalid_later(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply(["some ", Pause(0.1), "text", Pause(0.1)], fault=BrokenChunk()))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.StreamInterruptedError
+    assert outcome.text == "some text"
+    assert outcome.seconds < 5
+
+
 NO_HTTP = {
     "garbage": Reply("", fault=Garbage(b"\x00\x01SSH-2.0-OpenSSH\r\n\r\n")),
     "huge header": Reply("", fault=OversizedHeaders(size=1 << 20)),
