@@ -1,0 +1,53 @@
+"""The command as a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .screen import Person, environment
+
+
+class Command:
+    """Runs ``aichatfree`` in an environment of its own, pointed at a server."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.home = home
+        self.env = environment(
+            AICHATFREE_BASE_URL=url,
+            HOME=str(home),
+            XDG_CONFIG_HOME=str(home / "config"),
+            XDG_STATE_HOME=str(home / "state"),
+        )
+
+    def __call__(
+        self, *args: str, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        return subprocess.run(
+            [sys.executable, "-m", "aichatfree", *args],
+            env={**self.env, **(env or {})},
+            timeout=50,
+            check=False,
+            **{"capture_output": True, **given, **options},
+        )
+
+    def start(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-m", "aichatfree", *args], env={**self.env, **(env or {})}, **{**pipes, **options}
+        )
+
+    def person(self, *args: str, columns: int = 80, lines: int = 24, **env: str) -> Person:
+        return Person(*args, env={**self.env, **env}, columns=columns, lines=lines)
+
+
+def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The one line on stderr that says what is wrong."""
+    text = done.stderr.decode()
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("aichatfree: "), text
+    return lines[0].removeprefix("aichatfree: ")

@@ -1,0 +1,8 @@
+"""How hypothesis runs here: a busy machine is no failure."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("aichatfree", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aichatfree")
