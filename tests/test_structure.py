@@ -219,8 +219,8 @@ def test_every_error_is_raised_somewhere() -> None:
 
 def attributes_of(kind: type[errors.AIChatFreeError]) -> set[str]:
     """What the docstrings of an error and its bases promise."""
-    sections = [(base.__doc__ or "").partition("Attributes:\n")[2] for base in kind.__mro__]
-    return set(re.findall(r"^ {8}(\w+): ", "\n".join(sections), re.MULTILINE))
+    sections = [inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2] for base in kind.__mro__]
+    return set(re.findall(r"^ {4}(\w+): ", "\n".join(sections), re.MULTILINE))
 
 
 @pytest.mark.parametrize("kind", ERRORS)

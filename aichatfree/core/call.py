@@ -106,7 +106,7 @@ class Call:
         """Whether the whole reply was given to the caller."""
         self._reader: AnswerReader | None = None
         self._pieces: list[str] = []
-        self._given = 0
+        self._joined = ("", 0)
         self._number = 0
         self._first_text: float | None = None
         self._total: float | None = None
@@ -159,7 +159,7 @@ class Call:
         if self._auth:
             return AuthReader(make_error, inflater)
         is_html = answer.headers.get("content-type", "").lower().startswith("text/html")
-        web_page = make_error(b"a web page") if is_html else None
+        web_page = make_error if is_html else None
         return ReplyReader(self._settings.max_reply_bytes, self._settings.in_band_errors, web_page, inflater)
 
     def _failure(self, answer: Answer, body: bytes) -> APIError:
@@ -169,10 +169,9 @@ class Call:
 
     def give(self, text: str) -> str:
         """Record that ``text`` is given to the caller."""
-        if not self._given:
+        if not self._pieces:
             self._first_text = self.deadline.elapsed()
         self._pieces.append(text)
-        self._given += 1
         return text
 
     def failed(self, error: AIChatFreeError) -> AIChatFreeError:
@@ -183,8 +182,7 @@ class Call:
 
     def restart(self) -> None:
         """Forget the text of a try that is started over."""
-        self._pieces.clear()
-        self._given = 0
+        self._pieces, self._joined = [], ("", 0)
         self._first_text = None
 
     def finish(self) -> None:
@@ -200,10 +198,12 @@ class Call:
 
     @property
     def text(self) -> str:
-        """All text given to the caller so far."""
-        if len(self._pieces) > 1:
-            self._pieces[:] = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        """All text given to the caller so far. Another thread may ask while the call goes on."""
+        text, count = self._joined
+        if new := self._pieces[count:]:
+            text += "".join(new)
+            self._joined = (text, count + len(new))
+        return text
 
     @property
     def stats(self) -> Stats:
@@ -213,5 +213,5 @@ class Call:
             first_text_seconds=self._first_text,
             total_seconds=self.deadline.elapsed() if self._total is None else self._total,
             bytes_received=self._reader.bytes_received if isinstance(self._reader, ReplyReader) else 0,
-            pieces=self._given,
+            pieces=len(self._pieces),
         )

@@ -11,6 +11,9 @@ from ..errors import Phase, RequestTimeoutError
 if TYPE_CHECKING:
     from .settings import Timeout
 
+MAX_SECONDS = 1_000_000.0
+"""The longest limit or wait, some eleven days: what is far beyond it overflows in operating systems' calls."""
+
 _REMEDIES = {
     "connect": "no connection within {:g} s: is the address right, and is the server (or proxy) up?",
     "first_byte": "no reply began within {:g} s: the server may be overloaded; raise Timeout(first_byte=...)",

@@ -11,8 +11,9 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Literal, NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, quote_plus, urljoin, urlsplit
 
 from ..errors import (
     APIError,
@@ -29,18 +30,20 @@ from ..errors import (
     ServerError,
     StreamInterruptedError,
 )
-from .signing import parse_http_date
+from .signing import parse_http_date, well_formed
 
 MAX_BODY_BYTES = 64 * 1024
 """As much of an error's body as is read."""
 MAX_SHOWN = 300
 """As many characters of the server's own words as an error's text repeats."""
 
-_BRACKET = re.compile(r"\[(\d{3})(?: [^\]]*)?\]")
+# None of these may take more than linear time: the 64 KiB they search are the server's. So no run of characters may
+# reach beyond the next place where a match could begin.
+_BRACKET = re.compile(r"\[(\d{3})(?: [^\[\]]*)?\]")
 _RETRY_IN = re.compile(r"retry in (\d{1,9}(?:\.\d{1,9})?) ?(ms|s\b|seconds?|m\b|minutes?)?", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "m": 60.0, "minute": 60.0, "minutes": 60.0}
-_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b(?:.*?</\1\s*>|.*)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 _QUOTA_WORDS = ("quota exceeded", "resource has been exhausted", "resource_exhausted", "exceeded your current quota")
 _OVERLOAD_WORDS = ("model is overloaded",)
 _REFUSAL_WORDS = (
@@ -95,7 +98,7 @@ def failure(
         retry_after=_retry_after(headers, said.message, now),
     )
     if isinstance(error, RedirectError):
-        _resolve_redirect(error, url, headers.get("location", ""))
+        _resolve_redirect(error, url, headers.get("location", ""), hidden)
     return error
 
 
@@ -138,20 +141,22 @@ def closed_by_caller() -> StreamInterruptedError:
 
 
 def _short(detail: object) -> str:
+    """Foreign words on one line, without the control characters that would command a terminal."""
     words = " ".join(str(detail).split()) or type(detail).__name__
-    return words if len(words) <= MAX_SHOWN else f"{words[:MAX_SHOWN]}..."
+    shown = words if len(words) <= MAX_SHOWN else f"{words[:MAX_SHOWN]}..."
+    return "".join(character if character.isprintable() else "\ufffd" for character in shown)
 
 
 class Redactor:
-    """Replaces secrets in texts that are shown, as they are and as JSON writes them.
+    """Replaces secrets in texts that are shown: as they are, and as JSON, URLs and HTML write them.
 
     Args:
         secrets: What must not be shown; empty strings do not count.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}
-        self._forms = sorted(forms, key=len, reverse=True)
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self._forms = sorted(forms - {""}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """``text`` with every secret in it replaced by ``***``."""
@@ -160,9 +165,24 @@ class Redactor:
         return text
 
 
+def _forms(secret: str) -> tuple[str, ...]:
+    sound = well_formed(secret)
+    return (
+        secret,
+        " ".join(secret.split()),  # as the words of a page are shown
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(sound, safe=""),
+        quote(sound, safe="!'()*"),  # JavaScript's encodeURIComponent
+        quote_plus(sound),
+        html.escape(secret),
+        html.escape(secret, quote=False),
+    )
+
+
 def _read(text: str) -> _Said:
     try:
-        document = json.loads(text)
+        document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return _Said(_plain(text), None)
     error = document.get("error", document) if isinstance(document, dict) else None
@@ -173,7 +193,7 @@ def _read(text: str) -> _Said:
     message, code = error.get("message"), error.get("code")
     return _Said(
         message if isinstance(message, str) else _plain(text),
-        code if isinstance(code, str) else None if code is None else json.dumps(code)[:100],
+        code if isinstance(code, str) else None if code is None else json.dumps(code),
     )
 
 
@@ -183,7 +203,9 @@ def _plain(text: str) -> str:
         text = title[1]
     elif text.lstrip().startswith("<"):
         text = _TAGS.sub(" ", text)
-    return " ".join(html.unescape(text).split())
+    with suppress(ValueError):  # a character reference of more digits than int() takes
+        text = html.unescape(text)
+    return " ".join(text.split())
 
 
 def _upstream_status(said: _Said) -> int | None:
@@ -267,7 +289,7 @@ def _retry_after(headers: Mapping[str, str], message: str, now: float) -> float 
     return None
 
 
-def _resolve_redirect(error: RedirectError, url: str, location: str) -> None:
+def _resolve_redirect(error: RedirectError, url: str, location: str, hidden: Redactor) -> None:
     try:
         error.location = urljoin(url, location) if location else ""
         target = urlsplit(error.location)
@@ -277,6 +299,7 @@ def _resolve_redirect(error: RedirectError, url: str, location: str) -> None:
         return
     if error.location:
         shown = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
+        shown = _short(hidden(shown))
         error.args = (f"{error.args[0]}: it was pointed to {shown}; if you trust that server, set base_url to it",)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-_SECRET = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey")
+_SECRET = ("auth", "cookie", "token", "secret", "pass", "key", "session", "signature", "credential")
 
 
 def is_secret_header(name: str) -> bool:

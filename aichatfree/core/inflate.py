@@ -33,6 +33,7 @@ class Inflater:
         self._wbits = _ZLIB_WBITS if encoding == "deflate" else _GZIP_WBITS
         self._object = zlib.decompressobj(self._wbits)
         self._begun = False
+        self._head: bytes | None = b""
 
     def decode(self, data: bytes, limit: int) -> bytes:
         """Decode the next bytes.
@@ -59,12 +60,14 @@ class Inflater:
         try:
             out = self._object.decompress(data, limit)
         except zlib.error:
-            if self._begun or self._encoding != "deflate":
+            if self._head is None or self._encoding != "deflate":
                 raise
             self._wbits = _RAW_WBITS
             self._object = zlib.decompressobj(self._wbits)
-            out = self._object.decompress(data, limit)
+            out = self._object.decompress(self._head + data, limit)
         self._begun = True
+        if self._head is not None:  # zlib judges its header by two bytes
+            self._head = None if len(self._head + data) > 1 else self._head + data
         return out
 
     def finish(self) -> None:

@@ -61,7 +61,7 @@ def to_contents(messages: Messages) -> tuple[Content, ...]:
         InvalidRequestError: No messages, an unknown role, content that is no text or empty, or a history that does
             not end with a user message. The text says which message it is and how to mend it.
     """
-    contents: list[Content] = []
+    turns: list[tuple[str, list[tuple[str, ...]]]] = []
     system: list[tuple[str, ...]] = []
     role = ""
     for where, message in _numbered(messages):
@@ -74,21 +74,19 @@ def to_contents(messages: Messages) -> tuple[Content, ...]:
         wire_role = _WIRE_ROLES.get(role)
         if wire_role is None:
             raise InvalidRequestError(f"{where} has the role {role!r}: use 'user', 'assistant' or 'system'")
+        if not turns or turns[-1][0] != wire_role:
+            turns.append((wire_role, []))
         if wire_role == "user":
-            for instruction in reversed(system):
-                parts = _joined(instruction, parts)
+            turns[-1][1].extend(system)
             system.clear()
-        if contents and contents[-1].role == wire_role:
-            contents[-1] = Content(wire_role, _joined(contents[-1].parts, parts))
-        else:
-            contents.append(Content(wire_role, parts))
+        turns[-1][1].append(parts)
     if not role:
         raise InvalidRequestError("there are no messages: pass a str, or a list with at least one user message")
-    if system or contents[-1].role != "user":
+    if system or turns[-1][0] != "user":
         raise InvalidRequestError(
             f"the last message has the role {role!r}: the history must end with the user message to be answered"
         )
-    return tuple(contents)
+    return tuple(Content(wire_role, _merged(texts)) for wire_role, texts in turns)
 
 
 def as_given(messages: Messages) -> tuple[Content, ...]:
@@ -109,8 +107,16 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
     return tuple(Content(_WIRE_ROLES.get(role, "user"), parts) for role, parts in read)
 
 
-def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    return (*first[:-1], f"{first[-1]}{BLANK_LINE}{second[0]}", *second[1:])
+def _merged(texts: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """The parts of several messages as those of one. It takes time in proportion to the text, not to its square."""
+    parts: list[str] = []
+    run: list[str] = []
+    for first, *rest in texts:
+        run.append(first)
+        if rest:
+            parts += [BLANK_LINE.join(run), *rest[:-1]]
+            run = [rest[-1]]
+    return (*parts, BLANK_LINE.join(run))
 
 
 def _numbered(messages: Messages) -> Iterable[tuple[str, object]]:

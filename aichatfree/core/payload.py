@@ -88,11 +88,10 @@ class RequestBuilder:
             "Origin": origin,
             "Referer": f"{origin}/",
         }
-        own = {name.lower(): name for name in headers}
-        for name, value in self._settings.headers.items():
-            headers.pop(own.get(name.lower(), name), None)
-            headers[name] = value
-        return headers
+        if self._settings.authorization:
+            headers["Authorization"] = self._settings.authorization
+        named = {name.lower(): (name, value) for name, value in (*headers.items(), *self._settings.headers.items())}
+        return dict(named.values())
 
 
 def dump_contents(contents: Sequence[Content]) -> bytes:

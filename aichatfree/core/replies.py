@@ -18,6 +18,7 @@ from .inflate import Inflater
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 _PAGE_STARTS = ("<!doctype html", "<html")
+_LONGEST_OPENING = 4096
 
 
 class AnswerReader(Protocol):
@@ -42,7 +43,7 @@ class ReplyReader:
     Args:
         max_bytes: The largest reply, in decoded bytes.
         in_band_errors: The texts that mean a failure at the end of the body.
-        web_page: The error to raise should the body turn out to be a page of HTML; None where it cannot be one.
+        web_page: Makes the error to raise should the body turn out to be a page of HTML; None where it cannot be one.
         inflater: What decodes a compressed body; None where it is not compressed.
     """
 
@@ -50,7 +51,7 @@ class ReplyReader:
         self,
         max_bytes: int,
         in_band_errors: Sequence[str],
-        web_page: APIError | None = None,
+        web_page: Callable[[bytes], APIError] | None = None,
         inflater: Inflater | None = None,
     ) -> None:
         self._decode = _new_decoder("replace").decode
@@ -136,13 +137,13 @@ class ReplyReader:
             self._empty = False
         return text
 
-    def _sniff(self, text: str, web_page: APIError) -> str:
+    def _sniff(self, text: str, web_page: Callable[[bytes], APIError]) -> str:
         self._opening += text
         start = self._opening.lstrip("\ufeff \t\r\n").lower()
         if start.startswith(_PAGE_STARTS):
-            web_page.body, self._opening = self._opening, ""
-            raise web_page
-        if any(page.startswith(start) for page in _PAGE_STARTS):
+            page, self._opening = self._opening.encode()[:MAX_BODY_BYTES], ""
+            raise web_page(page)
+        if len(self._opening) < _LONGEST_OPENING and any(page.startswith(start) for page in _PAGE_STARTS):
             return ""
         text, self._opening, self._web_page = self._opening, "", None
         return text
@@ -214,7 +215,11 @@ class AuthReader(FailureReader):
         except (ValueError, RecursionError):
             answer = None
         code = answer.get("code") if isinstance(answer, dict) else None
-        if not isinstance(code, int):
+        if isinstance(code, bool) or not isinstance(code, int):
             raise self._error()
         self.accepted = code == 0
+        return ""
+
+    def flush(self, error: AIChatFreeError) -> str:
+        """Nothing: an answer that broke off is no failure of the server's, and may be asked for again."""
         return ""

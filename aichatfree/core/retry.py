@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields
 from functools import partial
@@ -21,9 +20,9 @@ from ..errors import (
     ServerError,
     StreamInterruptedError,
 )
+from .deadlines import MAX_SECONDS, Deadline
 
 if TYPE_CHECKING:
-    from .deadlines import Deadline
     from .payload import Request
     from .signing import Signer
 
@@ -45,7 +44,7 @@ class RetryPolicy:
         max_retry_after: Seconds, the bound of a wait that the server asks for.
 
     Raises:
-        InvalidRequestError: A number is negative, or is none.
+        InvalidRequestError: A number is negative, is none, or is more than :data:`~.deadlines.MAX_SECONDS`.
     """
 
     max_retries: int = 2
@@ -58,8 +57,10 @@ class RetryPolicy:
             raise InvalidRequestError(f"max_retries is {self.max_retries!r}: give an int, 0 for no retries")
         for delay in fields(self)[1:]:
             value = getattr(self, delay.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise InvalidRequestError(f"{delay.name} is {value!r}: give seconds as a number, 0 or more")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_SECONDS:
+                raise InvalidRequestError(
+                    f"{delay.name} is {value!r}: give seconds as a number, 0 or more; the most is {MAX_SECONDS:g}"
+                )
 
     def may_pass(self, error: AIChatFreeError, *, restartable: bool = False) -> bool:
         """Whether the same request may succeed where it has just met ``error``.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
-import math
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import InvalidRequestError
+from .deadlines import MAX_SECONDS
 from .headers import is_secret_header
 from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_BASE_URL: Final = "https://aichatfree.info"
 DEFAULT_MODEL: Final = "gemini-1.5-pro"
@@ -24,17 +25,9 @@ DEFAULT_MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 IN_BAND_ERRORS: Final = ("Internal server error",)
 """What the server appends to a reply that failed after its first byte (recorded: cut_mid_reply)."""
 
-Verify = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-
-class NotGiven:
-    """The type of :data:`NOT_GIVEN`, which tells "not given" from ``None`` where None has a meaning."""
-
-    def __repr__(self) -> str:
-        return "NOT_GIVEN"
-
-
-NOT_GIVEN: Final = NotGiven()
+Verify = Union[bool, str, "os.PathLike[str]", "ssl.SSLContext"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Timeout:
         total: The whole call, with its retries and the waits between them.
 
     Raises:
-        InvalidRequestError: A limit is no positive number.
+        InvalidRequestError: A limit is no positive number, or more than :data:`~.deadlines.MAX_SECONDS`.
     """
 
     connect: float | None = 10.0
@@ -75,8 +68,10 @@ class Timeout:
 def _check_seconds(name: str, value: object) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise InvalidRequestError(f"{name} is {value!r}: give seconds as a positive number, or None for no limit")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_SECONDS:
+        raise InvalidRequestError(
+            f"{name} is {value!r}: give seconds as a positive number, or None for no limit; the most is {MAX_SECONDS:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +79,8 @@ class Settings:
     """Everything that shapes a call, checked. Made by :meth:`resolve`; no secret appears in its repr."""
 
     base_url: str = DEFAULT_BASE_URL
+    authorization: str | None = field(default=None, repr=False)
+    """The user and password of the base URL, for the ``Authorization`` header."""
     secret: str = field(default="", repr=False)
     password: str | None = field(default=None, repr=False)
     model: str = DEFAULT_MODEL
@@ -108,7 +105,9 @@ class Settings:
         Raises:
             InvalidRequestError: A value cannot work; the text says which and what to give instead.
         """
-        base_url = given.pop("base_url", None) or environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL
+        base_url = given.pop("base_url", None)
+        if base_url is None:
+            base_url = environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL
         secret = given.pop("secret", None)
         password = given.pop("password", None)
         return cls()._changed(
@@ -124,7 +123,7 @@ class Settings:
         Raises:
             InvalidRequestError: An unknown name, or a value that cannot work.
         """
-        known = {f.name for f in fields(self)} | {"max_retries"}
+        known = {f.name for f in fields(self)} - {"authorization"} | {"max_retries"}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise InvalidRequestError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -140,19 +139,19 @@ class Settings:
             if name in given:
                 given[name] = read(given[name])
         if isinstance(given.get("base_url"), SplitResult):
-            url: SplitResult = given["base_url"]
-            given["base_url"], authorization = split_userinfo(url.geturl())
-            if authorization:
-                given["headers"] = {"Authorization": authorization, **given.get("headers", self.headers)}
+            given["base_url"], given["authorization"] = split_userinfo(given["base_url"].geturl())
         return replace(self, **given)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every string that must never be shown."""
         hidden = [self.secret, self.password or ""]
-        hidden += [value for name, value in self.headers.items() if is_secret_header(name)]
+        credentials = [value for name, value in self.headers.items() if is_secret_header(name)]
+        for value in (*credentials, self.authorization or ""):
+            hidden += [value, value.partition(" ")[2]]  # also without its "Bearer" or "Basic"
         if self.proxy and "@" in self.proxy:
-            hidden.append(self.proxy.partition("://")[2].rpartition("@")[0])
+            user = self.proxy.partition("://")[2].rpartition("@")[0]
+            hidden += [user, user.partition(":")[2], unquote(user.partition(":")[2])]
         return tuple(text for text in hidden if text)
 
     def describe(self) -> str:
@@ -167,11 +166,12 @@ class Settings:
         return ", ".join(words)
 
 
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+
+
 def hide_userinfo(url: str) -> str:
     """A URL without the user and password it may hold."""
-    scheme, separator, rest = url.rpartition("://")
-    host = rest.rpartition("@")[2]
-    return f"{scheme}{separator}***@{host}" if host != rest else url
+    return _USERINFO.sub(r"\1***@", url)
 
 
 def split_userinfo(url: str) -> tuple[str, str | None]:
@@ -189,13 +189,20 @@ def _read_url(name: str, value: object, example: str) -> SplitResult:
         raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str such as {example}")
     text = value.strip()
     shown = hide_userinfo(text)
-    if any(character.isspace() or ord(character) < 32 for character in text):
-        raise InvalidRequestError(f"{name} {shown!r} holds white space: give an address such as {example}")
+    if not text.isprintable() or " " in text:
+        raise InvalidRequestError(
+            f"{name} {shown!r} holds white space or a control character: give an address such as {example}"
+        )
     try:
         url = urlsplit(text)
         port = url.port
-    except ValueError as error:
-        raise InvalidRequestError(f"{name} {shown!r} is no URL ({error}): give one such as {example}") from None
+    except ValueError:  # its own words repeat what may be a piece of the password
+        raise InvalidRequestError(
+            f"{name} {shown!r} is no URL: check its host and port, as in {example}, "
+            f"and write '/', '@' and the like in a password as %2F, %40"
+        ) from None
+    if "@" in url.path:
+        raise InvalidRequestError(f"{name} {shown!r} has an '@' after its host: write '/' in a password as %2F")
     if url.scheme.lower() not in ("http", "https"):
         raise InvalidRequestError(f"{name} {shown!r} must begin with http:// or https://, such as {example}")
     if not url.hostname or port == 0:
@@ -213,11 +220,26 @@ def _read_base_url(value: object) -> SplitResult:
     if path.endswith(("/api/generate", "/api/auth")):
         raise InvalidRequestError(f"base_url {shown!r} must stop before /api: the paths below it are added here")
     try:
-        assert url.hostname is not None
-        url.hostname.encode("idna" if not url.hostname.isascii() else "ascii")
+        netloc = _normal_netloc(url)
     except UnicodeError:
         raise InvalidRequestError(f"base_url {shown!r} has a host that is no valid name: check its spelling") from None
-    return url._replace(path=path)
+    return url._replace(netloc=netloc, path=path)
+
+
+def _normal_netloc(url: SplitResult) -> str:
+    """User, host and port as a browser writes them: servers compare ``Origin`` with their own address by the letter."""
+    host = url.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    elif host.isascii():
+        host.encode("idna")  # no label is empty or too long
+    else:
+        import idna  # some milliseconds, for the few that need it
+
+        host = idna.encode(host, uts46=True).decode()
+    user, at, _ = url.netloc.rpartition("@")
+    port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+    return f"{user}{at}{host}{port}"
 
 
 def _read_proxy(value: object) -> str | None:
@@ -266,13 +288,14 @@ def _read_headers(value: object) -> Mapping[str, str]:
 
 
 def _read_verify(value: object) -> Verify:
-    if isinstance(value, (bool, ssl.SSLContext)):
+    if isinstance(value, bool):
         return value
-    if isinstance(value, (str, os.PathLike)):
-        path = os.fspath(value)
-        if isinstance(path, str) and Path(path).exists():
-            return path
-        raise InvalidRequestError(f"verify names {path!r}, which does not exist: give a CA file or folder, or a bool")
+    if isinstance(value, (str, os.PathLike)) and os.fspath(value):
+        return str(os.fspath(value))
+    import ssl  # it brings sockets along, which the core has no other use for
+
+    if isinstance(value, ssl.SSLContext):
+        return value
     raise InvalidRequestError(f"verify is {value!r}: give True, False, a path to CA certificates, or an SSLContext")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -45,10 +46,12 @@ def generate_signature(time: int, text: str, secret: str = "") -> str:
 
     Raises:
         InvalidRequestError: ``time`` is no integer. A float would print as ``1.0`` where the server's JavaScript
-            prints ``1``, and every such signature would be refused.
+            prints ``1``, and every such signature would be refused. Or ``text`` or ``secret`` is no str.
     """
     if not isinstance(time, int) or isinstance(time, bool):
         raise InvalidRequestError(f"time must be an int of milliseconds since the epoch, not {time!r}: use int(...)")
+    if not isinstance(text, str) or not isinstance(secret, str):
+        raise InvalidRequestError("text and secret must be str: what else is given would be signed as its repr")
     return sha256(well_formed(f"{time}:{text}:{secret}").encode()).hexdigest()
 
 
@@ -108,6 +111,9 @@ def parse_http_date(date: str | None) -> float | None:
     if not date:
         return None
     try:
-        return parsedate_to_datetime(date).timestamp()
+        moment = parsedate_to_datetime(date)
+        if moment.tzinfo is None:  # the asctime form, whose zone is always UTC
+            moment = moment.replace(tzinfo=timezone.utc)
+        return moment.timestamp()
     except (ValueError, TypeError, OverflowError, OSError, IndexError):
         return None

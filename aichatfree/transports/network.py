@@ -30,7 +30,7 @@ class Network:
         settings: ``proxy`` and ``verify`` go before the environment, which counts only with ``trust_env``.
 
     Raises:
-        InvalidRequestError: The environment names a SOCKS proxy, or certificates that do not exist.
+        InvalidRequestError: Certificates are named that do not exist, or the environment names a SOCKS proxy.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,6 +41,8 @@ class Network:
         if settings.trust_env:
             self._proxies = urllib.request.getproxies() if settings.proxy is None else {}
             self._authority = _environment_authority() if settings.verify is True else None
+        if isinstance(settings.verify, str):
+            self._authority = _existing("verify", settings.verify)
         self.proxy_for(settings.base_url)
 
     def proxy_for(self, url: str) -> str | None:
@@ -76,8 +78,7 @@ class Network:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
-        path = self._authority if self._verify is True else os.fspath(self._verify)
-        path = path or certifi.where()
+        path = self._authority or certifi.where()
         if Path(path).is_dir():
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
@@ -93,9 +94,12 @@ def _networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6N
 
 def _environment_authority() -> str | None:
     for variable in _CA_VARIABLES:
-        path = os.environ.get(variable)
-        if path:
-            if not Path(path).exists():
-                raise InvalidRequestError(f"{variable} names {path!r}, which does not exist: mend or unset it")
-            return path
+        if path := os.environ.get(variable):
+            return _existing(variable, path)
     return None
+
+
+def _existing(name: str, path: str) -> str:
+    if not Path(path).exists():
+        raise InvalidRequestError(f"{name} names {path!r}, which does not exist: give a file or folder of certificates")
+    return path

@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,9 +50,10 @@ class RequestsTransport:
         self.session = session
         self._settings = settings
         self._own: requests.Session | None = None
+        network = Network(settings if session is None else replace(settings, trust_env=False))
         if session is None:
             self._own = requests.Session()
-            adapter = LimitedAdapter(Network(settings))
+            adapter = LimitedAdapter(network)
             self._own.mount("http://", adapter)
             self._own.mount("https://", adapter)
         elif isinstance(settings.verify, ssl.SSLContext):

@@ -80,6 +80,11 @@ class TestTLS:
         with pytest.raises(InvalidRequestError, match="REQUESTS_CA_BUNDLE"):
             face.client("https://localhost")
 
+    @pytest.mark.parametrize("path", ["/nowhere/ca.pem", Path("/nowhere"), "a\x00b"])
+    def test_a_path_that_does_not_exist(self, face: Any, path: Any) -> None:
+        with pytest.raises(InvalidRequestError, match=r"verify names .*, which does not exist"):
+            face.client("https://localhost", verify=path)
+
     def test_an_explicit_verify_goes_before_the_environment(
         self, face: Any, tls_server: ScriptedServer, ca_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -27,7 +27,7 @@ from aichatfree.testing import (
     Stall,
     WrongLength,
 )
-from conftest import eventually
+from faces import eventually
 
 THREADS, TASKS, CALLS = 8, 24, 60
 TEXT = "Größe 你好 🌍 " * 3

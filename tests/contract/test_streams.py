@@ -19,7 +19,7 @@ import pytest
 import aichatfree
 from aichatfree import AsyncClient, Client, StreamInterruptedError, Timeout
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
-from conftest import eventually
+from faces import eventually
 
 FOREVER = Reply(["first", Pause(None)])
 

@@ -268,7 +268,7 @@ SHAPES: list[tuple[str, str, str | None]] = [
     (said("m", code=7), "m", "7"),
     (said("m", code={"a": [1]}), "m", '{"a": [1]}'),
     (said("m", code="x" * 500), "m", "x" * 500),
-    (said("m", code=["x" * 500]), "m", '["' + "x" * 98),
+    (said("m", code=["x" * 500]), "m", '["' + "x" * 500 + '"]'),
     (said(5), '{"error": {"message": 5}}', None),
     (said(None, code="c"), '{"error": {"message": null, "code": "c"}}', "c"),
     ('{"error": "words"}', "words", None),

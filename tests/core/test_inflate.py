@@ -43,7 +43,7 @@ def test_what_is_supported() -> None:
     assert not any(map(is_supported, ["", "identity", "br", "zstd", "gzip, gzip", "GZIP "]))
 
 
-@given(st.sampled_from(sorted(FORMS)), st.binary(max_size=300), st.lists(st.integers(2, 300), max_size=6))
+@given(st.sampled_from(sorted(FORMS)), st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
 def test_any_split_gives_the_body_back(name: str, body: bytes, cuts: list[int]) -> None:
     encoding, pack = FORMS[name]
     data = pack(body)
@@ -53,9 +53,8 @@ def test_any_split_gives_the_body_back(name: str, body: bytes, cuts: list[int]) 
     inflater.finish()
 
 
-@pytest.mark.parametrize("name", ["gzip", "x-gzip", "deflate"])
-def test_byte_by_byte(name: str) -> None:
-    encoding, pack = FORMS[name]
+def test_byte_by_byte(form: tuple[str, Callable[[bytes], bytes]]) -> None:
+    encoding, pack = form
     inflater = Inflater(encoding)
     assert b"".join(inflater.decode(bytes([byte]), PLENTY) for byte in pack(b"hello " * 50)) == b"hello " * 50
     inflater.finish()

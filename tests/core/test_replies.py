@@ -217,15 +217,15 @@ def test_bytes_are_counted_decoded() -> None:
 PAGES = ["<!DOCTYPE html><p>Hi", "<html>", "\ufeff \r\n\t<!doctype HTML>", "<HTML lang=en>"]
 
 
-def web_page() -> APIError:
-    return APIError("HTTP 200 (a web page)", status_code=200)
+def web_page(body: bytes) -> APIError:
+    return APIError("HTTP 200 (a web page)", status_code=200, body=body.decode())
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_web_page_is_no_reply(page: str) -> None:
     body = page.encode()
     for pieces in ([body], [bytes([byte]) for byte in body]):
-        given, error = read(reply(page=web_page()), pieces)
+        given, error = read(reply(page=web_page), pieces)
         assert not given
         assert type(error) is APIError
         assert page.startswith(error.body)
@@ -239,19 +239,19 @@ NO_PAGES = ["<!doct", "<htm", " ", "<p>no page</p>", "Use <html> as the root.", 
 def test_what_only_looks_like_a_web_page(page: str) -> None:
     body = page.encode()
     for pieces in ([body], [bytes([byte]) for byte in body]):
-        given, error = read(reply(page=web_page()), pieces)
+        given, error = read(reply(page=web_page), pieces)
         assert "".join(given) == page
         assert error is None
 
 
 def test_the_opening_of_a_page_that_broke_off_is_given_out() -> None:
-    reader = reply(page=web_page())
+    reader = reply(page=web_page)
     assert reader.feed(b"<ht") == ""
     assert reader.flush(StreamInterruptedError("cut")) == "<ht"
 
 
 def test_an_in_band_error_behind_a_held_opening() -> None:
-    given, error = read(reply(page=web_page(), in_band_errors=("<ht",)), [b"<ht"])
+    given, error = read(reply(page=web_page, in_band_errors=("<ht",)), [b"<ht"])
     assert not given
     assert isinstance(error, StreamInterruptedError)
 
@@ -259,7 +259,7 @@ def test_an_in_band_error_behind_a_held_opening() -> None:
 @given(talkative, cuts)
 def test_sniffing_loses_nothing(text: str, places: list[int]) -> None:
     expected = read(reply(), [text.encode()])
-    given, error = read(reply(page=web_page()), split(text.encode(), places))
+    given, error = read(reply(page=web_page), split(text.encode(), places))
     assert "".join(given) == "".join(expected[0])
     assert type(error) is type(expected[1])
 
