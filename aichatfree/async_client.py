@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import BaseClient, BaseStream, resolve_settings
 from .core.call import Call
 from .core.failures import closed_by_caller
+from .core.history import DEFAULT_MAX_MESSAGES, OnInterrupt
 from .core.messages import Messages
 from .core.replies import AnswerReader
 from .core.retry import RetryPolicy
@@ -27,6 +28,10 @@ from .transports.aiohttp_transport import AiohttpExchange, AiohttpTransport
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from .conversation import AsyncConversation
+    from .core.batch import MapResult
+    from .core.report import CheckReport
 
 
 class AsyncClient(BaseClient[AiohttpTransport]):
@@ -152,6 +157,90 @@ class AsyncClient(BaseClient[AiohttpTransport]):
         await AsyncStream(self, call).until_done()
         return call.accepted
 
+    def conversation(
+        self,
+        system: str | None = None,
+        history: Messages = (),
+        max_messages: int | None = DEFAULT_MAX_MESSAGES,
+        on_interrupt: OnInterrupt = "discard",
+    ) -> AsyncConversation:
+        """Begin a conversation: it remembers what was said, and sends it along.
+
+        Args:
+            system: The text of a system message, which goes along with every question.
+            history: What was said before, as for :meth:`stream`, but ending with an answer.
+            max_messages: As many messages are remembered, and sent, at most; None is no limit.
+            on_interrupt: ``"discard"`` or ``"keep"``: what is done with the part of a reply that broke off.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used; the text says which and what to give instead.
+        """
+        from .conversation import AsyncConversation
+
+        return AsyncConversation(self, system, history, max_messages, on_interrupt)
+
+    async def check(self, *, timeout: Timeout | float | None = None) -> CheckReport:
+        """Find out what works and what does not: two small requests, tried once each.
+
+        Args:
+            timeout: The limits of each request: seconds, or a :class:`Timeout`; None means the client's own.
+
+        Returns:
+            A report to print or to look through; what it finds wrong is in it and not raised.
+
+        Raises:
+            InvalidRequestError: The client is closed, or ``timeout`` cannot be used.
+        """
+        from .check import check_async
+
+        return await check_async(self, timeout)
+
+    def map(
+        self,
+        prompts: Iterable[Messages] | AsyncIterable[Messages],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        return_errors: bool = True,
+        max_rate: float | None = None,
+        model: str | None = None,
+        timeout: Timeout | float | None = None,
+    ) -> AsyncGenerator[MapResult]:
+        """Ask many prompts, some at once, and receive the whole replies. Over tasks.
+
+        Prompts are taken as they are needed, at most twice ``concurrency`` ahead of the results. One that
+        fails does not stop the others. Leaving the loop, or closing the generator, ends what still runs.
+        When the server says that the quota is used up, all wait as long as it says; such a prompt is asked again, until
+        ``max_retries`` waits in a row have brought no reply.
+
+        Args:
+            prompts: What to ask: each as the ``messages`` of :meth:`stream`.
+            concurrency: As many are on their way at once, at most.
+            ordered: Results come in the order of the prompts; False: as they are ready.
+            return_errors: A failure is a result with its ``error``; False: it is raised, and ends the loop.
+            max_rate: Requests a minute at most, evenly spaced, retries included; None is no limit.
+            model: As for :meth:`stream`.
+            timeout: As for :meth:`stream`, for each try of each prompt.
+
+        Yields:
+            A :class:`~aichatfree.core.batch.MapResult` for each prompt.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used, or the client is closed.
+        """
+        from .mapping import map_prompts_async
+
+        return map_prompts_async(
+            self,
+            prompts,
+            concurrency=concurrency,
+            ordered=ordered,
+            return_errors=return_errors,
+            max_rate=max_rate,
+            model=model,
+            timeout=timeout,
+        )
+
     async def aclose(self) -> None:
         """Close the connections, unless another client made by :meth:`with_options` still uses them."""
         if self._leave_transport():
@@ -172,8 +261,8 @@ class AsyncStream(BaseStream):
     close the connection. Made by :meth:`AsyncClient.stream`.
     """
 
-    def __init__(self, client: AsyncClient, call: Call) -> None:
-        super().__init__(call)
+    def __init__(self, client: AsyncClient, call: Call, begin: Callable[[BaseStream], None] | None = None) -> None:
+        super().__init__(call, begin)
         self._client = client
         self._line = _Line()
         self._pieces = _run(call, self._line, client._transport)
@@ -182,17 +271,16 @@ class AsyncStream(BaseStream):
     def __aiter__(self) -> AsyncStream:
         return self
 
-    async def __anext__(self) -> str:
+    def __anext__(self) -> Coroutine[Any, Any, str]:
         if not self._started:
             self._start()
-        async for piece in self._pieces:
-            if piece:
-                return piece
-        raise StopAsyncIteration
+        return self._pieces.__anext__()
 
     def _start(self) -> None:
         if not self._line.closed:
             self._client._check_open()
+            if self._begin is not None:
+                self._begin(self)
         self._started = True
 
     async def until_done(self) -> str:
@@ -204,7 +292,9 @@ class AsyncStream(BaseStream):
         Raises:
             AIChatFreeError: The reply is not whole, be it that the stream was closed before.
         """
-        async for _ in self:
+        if not self._started:
+            self._start()
+        async for _ in self._pieces:
             pass
         return self._whole_text()
 
@@ -224,7 +314,9 @@ class AsyncStream(BaseStream):
     async def __aenter__(self) -> AsyncStream:
         if not self._started:
             self._start()
+            self._line.opening = True
             await anext(self._pieces, "")  # as far as the answer's headers
+            self._line.opening = False
         return self
 
     async def __aexit__(
@@ -241,6 +333,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.closed = False
+        self.opening = False
         self.exchange: AiohttpExchange | None = None
         self._alarm: asyncio.Event | None = None
 
@@ -260,7 +353,7 @@ class _Line:
 
 
 async def _run(call: Call, line: _Line, transport: AiohttpTransport) -> AsyncGenerator[str]:
-    """Drive a call. The first thing yielded is "", once the answer's headers are there.
+    """Drive a call. While the line is opening, "" is yielded once the headers of the answer are there.
 
     It knows nothing of its Stream, so that a dropped stream is freed, and its connection closed, at once.
     """
@@ -277,7 +370,7 @@ async def _run(call: Call, line: _Line, transport: AiohttpTransport) -> AsyncGen
                         raise closed_by_caller()
                     await exchange.send()
                     reader = call.answered(exchange)
-                    if call.status_code == 200:
+                    if line.opening and call.status_code == 200:
                         yield ""
                     async for data in exchange:
                         if text := reader.feed(data):

@@ -160,8 +160,14 @@ def resolve_settings(**given: Any) -> Settings:
 class BaseStream:
     """What can be asked of a stream while it runs and after it."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, begin: Callable[[BaseStream], None] | None = None) -> None:
         self._call = call
+        self._begin = begin
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended or was closed."""
+        raise NotImplementedError
 
     @property
     def text(self) -> str:

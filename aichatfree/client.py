@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .base import BaseClient, BaseStream, resolve_settings
 from .core.call import Call
 from .core.failures import closed_by_caller
+from .core.history import DEFAULT_MAX_MESSAGES, OnInterrupt
 from .core.messages import Messages
 from .core.replies import AnswerReader
 from .core.retry import RetryPolicy
@@ -26,6 +27,10 @@ from .transports.requests_transport import RequestsExchange, RequestsTransport
 
 if TYPE_CHECKING:
     import requests
+
+    from .conversation import Conversation
+    from .core.batch import MapResult
+    from .core.report import CheckReport
 
 
 class Client(BaseClient[RequestsTransport]):
@@ -147,6 +152,91 @@ class Client(BaseClient[RequestsTransport]):
         Stream(self, call).until_done()
         return call.accepted
 
+    def conversation(
+        self,
+        system: str | None = None,
+        history: Messages = (),
+        max_messages: int | None = DEFAULT_MAX_MESSAGES,
+        on_interrupt: OnInterrupt = "discard",
+    ) -> Conversation:
+        """Begin a conversation: it remembers what was said, and sends it along.
+
+        Args:
+            system: The text of a system message, which goes along with every question.
+            history: What was said before, as for :meth:`stream`, but ending with an answer.
+            max_messages: As many messages are remembered, and sent, at most; None is no limit.
+            on_interrupt: ``"discard"`` or ``"keep"``: what is done with the part of a reply that broke off.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used; the text says which and what to give instead.
+        """
+        from .conversation import Conversation
+
+        return Conversation(self, system, history, max_messages, on_interrupt)
+
+    def check(self, *, timeout: Timeout | float | None = None) -> CheckReport:
+        """Find out what works and what does not: two small requests, tried once each.
+
+        Args:
+            timeout: The limits of each request: seconds, or a :class:`Timeout`; None means the client's own.
+
+        Returns:
+            A report to print or to look through; what it finds wrong is in it and not raised.
+
+        Raises:
+            InvalidRequestError: The client is closed, or ``timeout`` cannot be used.
+        """
+        from .check import check
+
+        return check(self, timeout)
+
+    def map(
+        self,
+        prompts: Iterable[Messages],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        return_errors: bool = True,
+        max_rate: float | None = None,
+        model: str | None = None,
+        timeout: Timeout | float | None = None,
+    ) -> Generator[MapResult]:
+        """Ask many prompts, some at once, and receive the whole replies. Over threads.
+
+        Prompts are taken as they are needed, at most twice ``concurrency`` ahead of the results, in the thread that
+        iterates. One that fails does not stop the others. Leaving the loop, or closing the generator, ends what still
+        runs.
+        When the server says that the quota is used up, all wait as long as it says; such a prompt is asked again, until
+        ``max_retries`` waits in a row have brought no reply.
+
+        Args:
+            prompts: What to ask: each as the ``messages`` of :meth:`stream`.
+            concurrency: As many are on their way at once, at most.
+            ordered: Results come in the order of the prompts; False: as they are ready.
+            return_errors: A failure is a result with its ``error``; False: it is raised, and ends the loop.
+            max_rate: Requests a minute at most, evenly spaced, retries included; None is no limit.
+            model: As for :meth:`stream`.
+            timeout: As for :meth:`stream`, for each try of each prompt.
+
+        Yields:
+            A :class:`~aichatfree.core.batch.MapResult` for each prompt.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used, or the client is closed.
+        """
+        from .mapping import map_prompts
+
+        return map_prompts(
+            self,
+            prompts,
+            concurrency=concurrency,
+            ordered=ordered,
+            return_errors=return_errors,
+            max_rate=max_rate,
+            model=model,
+            timeout=timeout,
+        )
+
     def close(self) -> None:
         """Close the idle connections, unless another client made by :meth:`with_options` still uses them."""
         if self._leave_transport():
@@ -167,8 +257,8 @@ class Stream(BaseStream):
     Made by :meth:`Client.stream`.
     """
 
-    def __init__(self, client: Client, call: Call) -> None:
-        super().__init__(call)
+    def __init__(self, client: Client, call: Call, begin: Callable[[BaseStream], None] | None = None) -> None:
+        super().__init__(call, begin)
         self._client = client
         self._line = _Line()
         self._pieces = _run(call, self._line, client._transport)
@@ -180,14 +270,13 @@ class Stream(BaseStream):
     def __next__(self) -> str:
         if not self._started:
             self._start()
-        for piece in self._pieces:
-            if piece:
-                return piece
-        raise StopIteration
+        return next(self._pieces)
 
     def _start(self) -> None:
         if not self._line.closed:
             self._client._check_open()
+            if self._begin is not None:
+                self._begin(self)
         self._started = True
 
     def until_done(self) -> str:
@@ -199,7 +288,9 @@ class Stream(BaseStream):
         Raises:
             AIChatFreeError: The reply is not whole, be it that the stream was closed before.
         """
-        for _ in self:
+        if not self._started:
+            self._start()
+        for _ in self._pieces:
             pass
         return self._whole_text()
 
@@ -219,7 +310,9 @@ class Stream(BaseStream):
     def __enter__(self) -> Stream:
         if not self._started:
             self._start()
+            self._line.opening = True
             next(self._pieces, "")  # as far as the answer's headers
+            self._line.opening = False
         return self
 
     def __exit__(
@@ -236,6 +329,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.closed = False
+        self.opening = False
         self.exchange: RequestsExchange | None = None
         self._alarm: Event | None = None
 
@@ -254,7 +348,7 @@ class _Line:
 
 
 def _run(call: Call, line: _Line, transport: RequestsTransport) -> Generator[str]:
-    """Drive a call. The first thing yielded is "", once the answer's headers are there.
+    """Drive a call. While the line is opening, "" is yielded once the headers of the answer are there.
 
     It knows nothing of its Stream, so that a dropped stream is freed, and its connection closed, at once.
     """
@@ -271,7 +365,7 @@ def _run(call: Call, line: _Line, transport: RequestsTransport) -> Generator[str
                         raise closed_by_caller()
                     exchange.send()
                     reader = call.answered(exchange)
-                    if call.status_code == 200:
+                    if line.opening and call.status_code == 200:
                         yield ""
                     for data in exchange:
                         if text := reader.feed(data):

@@ -339,6 +339,12 @@ def test_a_name_imports_only_what_it_needs() -> None:
         assert not loaded & {"requests", "aiohttp", "asyncio", "ssl"}
 
 
+def test_the_core_loads_nothing_of_the_network() -> None:
+    loaded = loaded_by("from aichatfree import Timeout, RetryPolicy, Message, Stats; import aichatfree.core.call")
+    assert "aichatfree.core.settings" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & {"ssl", "requests", "urllib3", "aiohttp", "asyncio"}
+
+
 def test_each_client_imports_only_its_own_library() -> None:
     assert not loaded_by("from aichatfree import Client") & {"aiohttp", "aichatfree.async_client"}
     assert not loaded_by("from aichatfree import AsyncClient") & {"requests", "aichatfree.client"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -61,7 +61,8 @@ class Answer(Protocol):
 
     request: Request
     status: int
-    headers: Headers
+    headers: Mapping[str, str]
+    """Looked up in any case."""
 
 
 class Call:
@@ -94,13 +95,12 @@ class Call:
         self._signer = signer
         self._clocks = clocks
         self._make_request = make_request
-        self._timeout = timeout or settings.timeout
         self._restartable = restartable
         self._auth = auth
-        self.deadline = Deadline(self._timeout, clocks.monotonic)
+        self.deadline = Deadline(timeout or settings.timeout, clocks.monotonic)
         self.model = settings.model if model is None else model
         self.status_code: int | None = None
-        self.headers = Headers()
+        self._headers: Mapping[str, str] = {}
         self.accepted = False
         self.complete = False
         """Whether the whole reply was given to the caller."""
@@ -113,7 +113,7 @@ class Call:
 
     def start(self) -> Generator[Attempt, AIChatFreeError, None]:
         """Begin the call: its limits count from here. Yields its tries, see :func:`~.retry.attempts`."""
-        self.deadline = Deadline(self._timeout, self._clocks.monotonic)
+        self.deadline.start()
         return attempts(
             self._make_request,
             policy=self._settings.retry,
@@ -139,7 +139,7 @@ class Call:
             EmptyReplyError: The status says that there is no body.
         """
         self.status_code = answer.status
-        self.headers = answer.headers
+        self._headers = answer.headers
         _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
         if answer.status == 407:
             raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
@@ -165,7 +165,8 @@ class Call:
     def _failure(self, answer: Answer, body: bytes) -> APIError:
         request = answer.request
         now = self._clocks.wall()
-        return failure(answer.status, answer.headers, body, url=request.url, now=now, secrets=request.secrets)
+        headers = Headers(answer.headers.items())
+        return failure(answer.status, headers, body, url=request.url, now=now, secrets=request.secrets)
 
     def give(self, text: str) -> str:
         """Record that ``text`` is given to the caller."""
@@ -194,7 +195,13 @@ class Call:
         """The call is over, in whatever way: its time stands."""
         if self._total is None:
             self._total = self.deadline.elapsed()
-            _log.debug("%s: %s", "whole reply" if self.complete else "no whole reply", self.stats)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: %s", "whole reply" if self.complete else "no whole reply", self.stats)
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the last answer."""
+        return Headers(self._headers.items())
 
     @property
     def text(self) -> str:

@@ -35,10 +35,14 @@ class Deadline:
     def __init__(self, timeout: Timeout, clock: Callable[[], float]) -> None:
         self._timeout = timeout
         self._clock = clock
-        self.started = clock()
-        self._total_ends = math.inf if timeout.total is None else self.started + timeout.total
         self.phase: Phase = "connect"
         self._phase_ends = math.inf
+        self.start()
+
+    def start(self) -> None:
+        """Let the call, and the limit of all of it, begin now."""
+        self.started = self._clock()
+        self._total_ends = math.inf if self._timeout.total is None else self.started + self._timeout.total
 
     def begin(self, phase: Phase) -> None:
         """Start the limit of ``phase``; the one before it is over."""

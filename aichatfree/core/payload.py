@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .messages import Content
@@ -14,8 +14,7 @@ from .signing import Signer, well_formed
 from .version import version
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request, ready to be sent. Its repr shows nothing of the body, which bears password and signature.
 
     Args:
@@ -28,9 +27,12 @@ class Request:
 
     method: str
     url: str
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    headers: dict[str, str]
+    body: bytes
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url}, {len(self.body)} bytes>"
 
 
 class RequestBuilder:
@@ -44,6 +46,7 @@ class RequestBuilder:
     def __init__(self, settings: Settings, signer: Signer) -> None:
         self._settings = settings
         self._signer = signer
+        self._secrets = settings.secrets
         password = settings.password
         self._password = json.dumps(None if password is None else well_formed(password)).encode()
         self._generate_url = f"{settings.base_url}/api/generate"
@@ -64,7 +67,7 @@ class RequestBuilder:
             self._password,
             sign.encode(),
         )
-        secrets = (*self._settings.secrets, sign)
+        secrets = (*self._secrets, sign)
         if url is None:
             return Request("POST", self._generate_url, self._generate_headers, body, secrets)
         return Request("POST", url, self._headers(url), body, secrets)
@@ -74,7 +77,7 @@ class RequestBuilder:
         url = url or f"{self._settings.base_url}/api/auth"
         passed = self._password if password is None else json.dumps(well_formed(password)).encode()
         return Request(
-            "POST", url, self._headers(url), b'{"pass":%b}' % passed, (*self._settings.secrets, password or "")
+            "POST", url, self._headers(url), b'{"pass":%b}' % passed, (*self._secrets, password or "")
         )
 
     def _headers(self, url: str) -> dict[str, str]:
@@ -94,10 +97,13 @@ class RequestBuilder:
         return dict(named.values())
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dump_contents(contents: Sequence[Content]) -> bytes:
     """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
     wire = [{"role": role, "parts": [{"text": part} for part in parts]} for role, parts in contents]
-    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
+    return _to_json(wire).encode()
 
 
 @lru_cache(maxsize=64)

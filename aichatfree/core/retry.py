@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import (
     AIChatFreeError,
@@ -102,8 +102,7 @@ def asked_delay(error: AIChatFreeError) -> float | None:
     return error.retry_after if isinstance(error, APIError) else None
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of a call.
 
     Args:

@@ -80,9 +80,10 @@ class LoopSession:
 
     def hold(self, transport: asyncio.WriteTransport) -> bool:
         """Note a connection in use; return whether it has been used before."""
-        used = transport in self._transports
+        if transport in self._transports:
+            return True
         self._transports.add(transport)
-        return used
+        return False
 
     async def close(self) -> None:
         """Close every connection, and wait until that is done. A connector that was passed in stays open."""

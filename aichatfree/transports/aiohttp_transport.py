@@ -8,7 +8,9 @@ import math
 import socket
 import ssl
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -17,7 +19,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..core.deadlines import Deadline
 from ..core.failures import ConnectProblem, closed_by_caller, connect_failure, interrupted
-from ..core.headers import Headers
 from ..core.payload import Request
 from ..core.settings import Settings, split_userinfo
 from ..errors import AIChatFreeError, InvalidRequestError, Phase, RequestTimeoutError
@@ -56,6 +57,7 @@ class AiohttpTransport:
         self._connector = connector
         self._network = Network(settings if session is None else replace(settings, trust_env=False))
         self._loops: dict[asyncio.AbstractEventLoop, LoopSession] = {}
+        self._routes: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
         weakref.finalize(self, _dispose_all, self._loops)
 
     @property
@@ -88,33 +90,37 @@ class AiohttpTransport:
         """Send a request and return the answer with its body unread."""
         session = self._session if held is None else held.session
         assert session is not None
+        options, credentials = self._route(request.url)
         return await session.request(
             request.method,
             request.url,
             data=request.body if len(request.body) < LARGE_BODY else io.BytesIO(request.body),
+            headers={**request.headers, **credentials} if credentials else request.headers,
             allow_redirects=False,
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(connect=deadline.limit("connect"), ceil_threshold=math.inf),
-            **self._route(request),
+            timeout=_connect_timeout(deadline.limit("connect")),
+            **options,
         )
 
-    def _route(self, request: Request) -> dict[str, Any]:
-        """The headers, the proxy and the certificates for a request."""
-        options: dict[str, Any] = {"headers": request.headers}
-        tls = request.url.startswith("https:")
-        proxy = self._network.proxy_for(request.url)
+    def _route(self, url: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """The proxy and the certificates for a URL, and the credentials that a forwarding proxy wants."""
+        if url in self._routes:
+            return self._routes[url]
+        options: dict[str, Any] = {}
+        credentials: dict[str, str] = {}
+        tls = url.startswith("https:")
+        proxy = self._network.proxy_for(url)
         if proxy is not None:
             options["proxy"], authorization = split_userinfo(proxy)
-            if authorization:
-                credentials = {"Proxy-Authorization": authorization}
-                if tls:
-                    options["proxy_headers"] = credentials
-                else:
-                    options["headers"] = {**request.headers, **credentials}
-        tls = tls or (proxy or "").startswith("https:")
-        if tls and (self.passed_in is None or self._settings.verify is not True):
-            options["ssl"] = self._network.ssl_context
-        return options
+            if authorization and tls:
+                options["proxy_headers"] = {"Proxy-Authorization": authorization}
+            elif authorization:
+                credentials["Proxy-Authorization"] = authorization
+        if tls or (proxy or "").startswith("https:"):
+            if self.passed_in is None or self._settings.verify is not True:
+                options["ssl"] = self._network.ssl_context
+        self._routes[url] = options, credentials
+        return options, credentials
 
     async def close(self) -> None:
         """Close every connection of every loop; a session or connector that was passed in stays open."""
@@ -122,6 +128,11 @@ class AiohttpTransport:
         _dispose_all(self._loops)
         if here is not None:
             await here.close()
+
+
+@lru_cache(maxsize=64)
+def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=seconds, ceil_threshold=math.inf)
 
 
 def _dispose_all(loops: dict[asyncio.AbstractEventLoop, LoopSession]) -> None:
@@ -145,8 +156,9 @@ class AiohttpExchange:
         self.request = request
         self.deadline = deadline
         self.status = 0
-        self.headers = Headers()
+        self.headers: Mapping[str, str] = {}
         self._transport = transport
+        self._loop = asyncio.get_running_loop()
         self._held: LoopSession | None = None
         self._connection: Any = None
         self._protocol: Any = None
@@ -172,11 +184,13 @@ class AiohttpExchange:
         self._begin("first_byte")
 
     def _begin(self, phase: Phase) -> None:
-        """Start the limit of a phase, and the timer."""
+        """Start the limit of a phase, and the timer, unless it fires early enough: then it looks again by itself."""
         self.deadline.begin(phase)
+        left = self.deadline.remaining()
         if self._timer is not None:
+            if left is None or self._timer.when() <= self._loop.time() + left:
+                return
             self._timer.cancel()
-        self._timer = None
         self._watch()
 
     def _watch(self) -> None:
@@ -188,7 +202,7 @@ class AiohttpExchange:
             self._late = self.deadline.error()
             self._cut()
         else:
-            self._timer = asyncio.get_running_loop().call_later(left, self._watch)
+            self._timer = self._loop.call_later(left, self._watch)
 
     def _has_arrived(self) -> bool:
         """Whether the next read has something to return at once: what came in time is not late."""
@@ -217,7 +231,7 @@ class AiohttpExchange:
             current_exchange.reset(token)
         self._response = response
         self.status = response.status
-        self.headers = Headers(response.headers.items())
+        self.headers = response.headers
         if self._connection is None:  # it is not ours, or a mock's
             self._protocol = response.connection and response.connection.protocol
             self._begin("first_byte")
@@ -244,9 +258,7 @@ class AiohttpExchange:
         if self._failure is not None:
             raise self._failure
         if self.deadline.phase == "idle":
-            self.deadline.begin("idle")
-            if self._timer is None:
-                self._watch()
+            self._begin("idle")
         content = self._response.content
         try:
             data = await content.readany()

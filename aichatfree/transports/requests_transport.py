@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,6 @@ from urllib3 import Timeout as Urllib3Timeout
 
 from ..core.deadlines import Deadline
 from ..core.failures import ConnectProblem, closed_by_caller, connect_failure, interrupted
-from ..core.headers import Headers
 from ..core.payload import Request
 from ..core.settings import Settings
 from ..errors import AIChatFreeError, InvalidRequestError
@@ -119,7 +118,7 @@ class RequestsExchange:
         self.request = request
         self.deadline = deadline
         self.status = 0
-        self.headers = Headers()
+        self.headers: Mapping[str, str] = {}
         self.incoming: http.client.HTTPResponse | None = None
         """The answer as our own connections read it; None under a user's session or a mock."""
         self._transport = transport
@@ -161,7 +160,7 @@ class RequestsExchange:
         finally:
             current_exchange.reset(token)
         self.status = response.status_code
-        self.headers = Headers(response.raw.headers.items())
+        self.headers = response.raw.headers
 
     def __iter__(self) -> Iterator[bytes]:
         """The body as it arrives; if it is compressed, so are these bytes."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 POOL_SIZE = 512
 """Idle connections kept a server. More may be open at once: nothing ever waits for a place in the pool."""
 
+BUFFER_SIZE = 64 * 1024
+"""As much as one read from a socket brings at most; http.client's own 8 KiB cut a large chunk into small pieces."""
+
 current_exchange: ContextVar[RequestsExchange | None] = ContextVar("aichatfree_exchange", default=None)
 """The exchange that this thread is sending: urllib3 has no way to hand anything to a connection."""
 
@@ -81,7 +84,7 @@ class _Response(http.client.HTTPResponse):
         exchange = current_exchange.get()
         if exchange is not None:
             self._reader = _LimitedReader(sock, self.fp.detach(), exchange)
-            self.fp = io.BufferedReader(self._reader)
+            self.fp = io.BufferedReader(self._reader, BUFFER_SIZE)
             exchange.incoming = self
 
     def begin(self) -> None:

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hypothesis import strategies as st
+
 from aichatfree.core.call import Call, Clocks
+from aichatfree.core.failures import failure
 from aichatfree.core.headers import Headers
 from aichatfree.core.messages import to_contents
 from aichatfree.core.payload import Request, RequestBuilder, dump_contents
 from aichatfree.core.settings import Settings
 from aichatfree.core.signing import Signer
+from aichatfree.errors import APIError
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "recordings"
 INDEX: dict[str, dict[str, str]] = json.loads((RECORDINGS / "index.json").read_text("utf-8"))["recordings"]
@@ -54,6 +58,21 @@ def sent(name: str) -> dict[str, Any]:
 
 
 SIGNED = sorted(name for name in INDEX if '"sign"' in INDEX[name]["request"])
+
+
+def fail(status: int = 500, body: bytes | str = b"", url: str = URL, secrets: Any = (), **headers: str) -> APIError:
+    data = body.encode() if isinstance(body, str) else body
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return failure(status, Headers(pairs), data, url=url, now=RECORDED_AT, secrets=secrets)
+
+
+def said(message: Any, **more: Any) -> str:
+    return json.dumps({"error": {"message": message, **more}})
+
+
+def upstream(message: str) -> str:
+    """How the server words a failure of the model's provider."""
+    return said(f"[GoogleGenerativeAI Error]: Error fetching from  {message}", code="Error")
 
 
 class Clock:
@@ -107,3 +126,13 @@ class Bench:
     def answer(self, status: int = 200, headers: dict[str, str] | None = None, url: str = URL) -> Answer:
         request = Request("POST", url, {}, b"", self.settings.secrets)
         return Answer(request, status, Headers((headers or {}).items()))
+
+
+locations = st.one_of(
+    st.text(max_size=30),
+    st.text(alphabet="htps:/\\@#?[]%.0123456789", max_size=30),
+    st.sampled_from(
+        [URL, "/x", "///evil", "http://", "//h:3000/x", "https://h/x", "http://[::1", "http://h:port/", "x:y"]
+    ),
+)
+"""What a server may say in ``Location``."""

@@ -250,6 +250,13 @@ def test_the_opening_of_a_page_that_broke_off_is_given_out() -> None:
     assert reader.flush(StreamInterruptedError("cut")) == "<ht"
 
 
+def test_white_space_without_an_end_is_not_held_back_for_ever() -> None:
+    reader = reply(page=web_page)
+    assert reader.feed(b" " * 4000) == ""
+    assert reader.feed(b"\n" * 1000) == " " * 4000 + "\n" * 1000
+    assert reader.feed(b"<html>") == "<html>"
+
+
 def test_an_in_band_error_behind_a_held_opening() -> None:
     given, error = read(reply(page=web_page, in_band_errors=("<ht",)), [b"<ht"])
     assert not given

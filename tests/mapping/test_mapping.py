@@ -189,7 +189,10 @@ def test_leaving_early_cancels_what_runs(face: Any, server: ScriptedServer, how:
         del results
         gc.collect()
         face.run(lambda: None, lambda: asyncio.sleep(0.05))  # it is the loop that closes dropped generators
-    assert eventually(lambda: server.connections <= 1)  # one may lie idle in the pool
+    ends = time.monotonic() + 5
+    while server.connections > 1:  # one may lie idle in the pool
+        assert time.monotonic() < ends, server
+        time.sleep(0.005)
     if face.is_async:
         assert asyncio.all_tasks(face.loop) == set()
     face.close(client)
@@ -204,7 +207,7 @@ def test_leaving_early_ends_waits(face: Any, server: ScriptedServer, no_leaks: N
     client = face.client(server)
     results = client.map(numbers(), concurrency=4, ordered=False)
     take(face, results, 1)
-    server.wait_requests(4)
+    server.wait_requests(2)
     started = time.monotonic()
     leave(face, results)
     assert time.monotonic() - started < 5
@@ -227,19 +230,20 @@ def test_everyone_waits_when_the_quota_is_used_up(face: Any, server: ScriptedSer
 
 
 def test_a_pause_holds_the_others_too(face: Any, server: ScriptedServer) -> None:
-    times: dict[str, list[float]] = {}
+    times: list[float] = []
+    refused: list[float] = []
 
     def reply(request: RecordedRequest) -> Reply:
-        times.setdefault(request.prompt, []).append(time.monotonic())
-        first = request.prompt == "0" and len(times["0"]) == 1
-        return Reply.quota(retry_in=0.5) if first else Reply([Pause(0.1), "x"])
+        times.append(time.monotonic())
+        if request.prompt == "0" and not refused:
+            refused.append(times[-1])
+            return Reply.quota(retry_in=0.6)
+        return Reply([Pause(0.25), "x"])
 
     server.default = reply
-    assert all(r.ok for r in collect(face, face.client(server), numbers(6), concurrency=2))
-    refused = times["0"][0]
-    later = [at for prompt, at in itertools.chain.from_iterable([(p, t) for t in ts] for p, ts in times.items())]
-    assert all(at - refused >= 0.45 for at in later if at > refused + 0.09)
-    assert sum(at <= refused + 0.09 for at in later) <= 2
+    assert all(r.ok for r in collect(face, face.client(server), numbers(4), concurrency=2))
+    assert len(times) == 5
+    assert sum(refused[0] < at < refused[0] + 0.55 for at in times) <= 1  # what was on its way already
 
 
 def test_a_quota_that_stays_used_up_is_an_error(face: Any, server: ScriptedServer) -> None:
@@ -257,10 +261,10 @@ def test_the_rate(face: Any, server: ScriptedServer) -> None:
         return Reply.overloaded() if len(times) == 2 else echo(request)
 
     server.default = reply
-    results = collect(face, face.client(server, retry=FAST), numbers(5), max_rate=1200)
+    results = collect(face, face.client(server, retry=FAST), numbers(5), max_rate=600)
     assert all(r.ok for r in results)
     assert len(times) == 6  # a retry counts
-    assert times[-1] - times[0] >= 5 * 0.05 - 0.03
+    assert times[-1] - times[0] >= 0.35  # five times 0.1 s, but for what the first took to connect
 
 
 @pytest.mark.parametrize(
@@ -298,6 +302,20 @@ def test_prompts_that_raise_end_it(face: Any, server: ScriptedServer, no_leaks: 
     client = face.client(server)
     with pytest.raises(LookupError, match="mine"):
         collect(face, client, prompts())
+    face.close(client)
+
+
+class Broken(dict[str, str]):
+    """A message whose reading fails, as code with a mistake in it does."""
+
+    def __getitem__(self, name: str) -> str:
+        raise ZeroDivisionError(name)
+
+
+def test_a_mistake_in_the_callers_code_is_not_hidden(face: Any, server: ScriptedServer, no_leaks: None) -> None:
+    client = face.client(server)
+    with pytest.raises(ZeroDivisionError):
+        collect(face, client, ["0", Broken(role="user", content="x"), "2"])
     face.close(client)
 
 
