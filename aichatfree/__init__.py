@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient as AsyncClient
-    from .async_client import AsyncStream as AsyncStream
+    from .async_stream import AsyncStream as AsyncStream
     from .client import Client as Client
-    from .client import Stream as Stream
+    from .conversation import AsyncConversation as AsyncConversation
+    from .conversation import Conversation as Conversation
+    from .core.batch import MapResult as MapResult
     from .core.call import Stats as Stats
     from .core.messages import Message as Message
+    from .core.report import CheckReport as CheckReport
+    from .core.report import CheckResult as CheckResult
     from .core.retry import RetryPolicy as RetryPolicy
     from .core.settings import Timeout as Timeout
     from .core.signing import generate_signature as generate_signature
@@ -46,12 +50,18 @@ if TYPE_CHECKING:
     from .provider import AIChatFree as AIChatFree
     from .provider import AsyncGeneratorProvider as AsyncGeneratorProvider
     from .provider import ProviderModelMixin as ProviderModelMixin
+    from .stream import Stream as Stream
 
 _HOMES = {
-    "client": ("Client", "Stream"),
-    "async_client": ("AsyncClient", "AsyncStream"),
+    "client": ("Client",),
+    "stream": ("Stream",),
+    "async_client": ("AsyncClient",),
+    "async_stream": ("AsyncStream",),
+    "conversation": ("AsyncConversation", "Conversation"),
+    "core.batch": ("MapResult",),
     "core.call": ("Stats",),
     "core.messages": ("Message",),
+    "core.report": ("CheckReport", "CheckResult"),
     "core.retry": ("RetryPolicy",),
     "core.settings": ("Timeout",),
     "core.signing": ("generate_signature",),

@@ -24,7 +24,7 @@ def check(client: Client, timeout: Timeout | float | None) -> CheckReport:
 
 
 def _ask(asker: Client, call: Call) -> Observation:
-    from .client import Stream
+    from .stream import Stream
 
     error: AIChatFreeError | None = None
     try:
@@ -43,7 +43,7 @@ async def check_async(client: AsyncClient, timeout: Timeout | float | None) -> C
 
 
 async def _ask_async(asker: AsyncClient, call: Call) -> Observation:
-    from .async_client import AsyncStream
+    from .async_stream import AsyncStream
 
     error: AIChatFreeError | None = None
     try:

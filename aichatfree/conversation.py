@@ -9,8 +9,10 @@ from .base_conversation import BaseConversation, Question
 from .core.settings import Timeout
 
 if TYPE_CHECKING:
-    from .async_client import AsyncClient, AsyncStream
-    from .client import Client, Stream
+    from .async_client import AsyncClient
+    from .async_stream import AsyncStream
+    from .client import Client
+    from .stream import Stream
 
 
 class Conversation(BaseConversation["Client"]):
@@ -100,7 +102,7 @@ class Conversation(BaseConversation["Client"]):
     def _stream(
         self, question: Question, model: str | None, timeout: Timeout | float | None, *, restartable: bool = False
     ) -> Stream:
-        from .client import Stream
+        from .stream import Stream
 
         call = self._call(question, model, timeout, restartable=restartable)
         return Stream(self._client, call, partial(self._begin, question))
@@ -172,7 +174,7 @@ class AsyncConversation(BaseConversation["AsyncClient"]):
     def _stream(
         self, question: Question, model: str | None, timeout: Timeout | float | None, *, restartable: bool = False
     ) -> AsyncStream:
-        from .async_client import AsyncStream
+        from .async_stream import AsyncStream
 
         call = self._call(question, model, timeout, restartable=restartable)
         return AsyncStream(self._client, call, partial(self._begin, question))

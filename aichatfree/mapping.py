@@ -17,7 +17,8 @@ from .errors import AIChatFreeError, InvalidRequestError
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient
-    from .client import Client, Stream
+    from .client import Client
+    from .stream import Stream
 
 LEAVE_SECONDS = 1.0
 """How long leaving waits for threads: one that is looking up a name or connecting cannot be interrupted, and ends by
@@ -162,7 +163,7 @@ class _Crew:
                 return
 
     def _ask(self, call: Call) -> str:
-        from .client import Stream
+        from .stream import Stream
 
         stream = Stream(self._asker, call)
         with self._lock:
@@ -241,7 +242,7 @@ async def _async_results(
 
 
 async def _answer(asker: AsyncClient, plan: _Plan, item: Item) -> MapResult:
-    from .async_client import AsyncStream
+    from .async_stream import AsyncStream
 
     while True:
         while seconds := plan.pacer.wait(item):  # noqa: ASYNC110 - time is what is waited for

@@ -16,9 +16,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from urllib.parse import urlsplit
 
-from .async_client import AsyncClient, AsyncStream
+from .async_client import AsyncClient
+from .async_stream import AsyncStream
+from .core.addresses import split_userinfo
 from .core.messages import Messages, as_given
-from .core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings, Timeout, split_userinfo
+from .core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings, Timeout
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from faces import AsyncFace, SyncFace, eventually
 
 from aichatfree.testing import ScriptedServer
-from faces import AsyncFace, SyncFace, eventually
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 

@@ -28,7 +28,9 @@ def test_example(name: str) -> None:
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     assert done.stdout
     # asyncio's debug mode times every step, which on a busy machine says something of the machine.
-    complaints = [line for line in done.stderr.decode().splitlines() if not re.match(r"Executing .* took .* seconds", line)]
+    complaints = [
+        line for line in done.stderr.decode().splitlines() if not re.match(r"Executing .* took .* seconds", line)
+    ]
     assert complaints == []
 
 

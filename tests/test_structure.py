@@ -29,7 +29,7 @@ SOURCES = {
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.items()}
 
 LAYERS = ["errors", "core", "transports", "clients", "above"]
-CLIENTS = ("base", "client", "async_client")
+CLIENTS = ("base", "client", "stream", "async_client", "async_stream")
 SYNC_TRANSPORT = ("transports.requests_transport", "transports.urllib3_connections")
 ASYNC_TRANSPORT = ("transports.aiohttp_transport", "transports.aiohttp_sessions")
 MADE_BY_CLIENTS = ("conversation", "mapping", "check")
@@ -383,3 +383,11 @@ def test_the_version_stands_in_one_place() -> None:
 
 def test_the_package_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+MAX_LINES = 330
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path.relative_to(PACKAGE): len(path.read_text("utf-8").splitlines()) for path in SOURCES.values()}
+    assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}

@@ -215,5 +215,3 @@ def _last(turns: tuple[Turn, ...], count: int) -> tuple[Turn, ...]:
 
 def _kind(value: object) -> str:
     return "null" if value is None else f"something of type {type(value).__name__}"
-
-

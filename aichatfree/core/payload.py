@@ -76,9 +76,7 @@ class RequestBuilder:
         """A request to ``/api/auth``, which says whether ``password`` (None: the client's own) is right."""
         url = url or f"{self._settings.base_url}/api/auth"
         passed = self._password if password is None else json.dumps(well_formed(password)).encode()
-        return Request(
-            "POST", url, self._headers(url), b'{"pass":%b}' % passed, (*self._secrets, password or "")
-        )
+        return Request("POST", url, self._headers(url), b'{"pass":%b}' % passed, (*self._secrets, password or ""))
 
     def _headers(self, url: str) -> dict[str, str]:
         """What the browser's page sends, and ``identity``, so that nothing between holds pieces back to compress."""

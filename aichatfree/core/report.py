@@ -24,8 +24,8 @@ from ..errors import (
     StreamInterruptedError,
     TransportError,
 )
+from .addresses import hide_userinfo
 from .call import Call
-from .settings import hide_userinfo
 from .signing import CLEAR_SKEW_SECONDS, Signer
 
 NAMES = ("reachable", "protocol", "password", "signature", "upstream", "reply")

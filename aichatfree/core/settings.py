@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Union
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from ..errors import InvalidRequestError
+from .addresses import hide_userinfo, read_base_url, read_proxy, split_userinfo
 from .deadlines import MAX_SECONDS
 from .headers import is_secret_header
 from .retry import RetryPolicy
@@ -24,8 +24,6 @@ DEFAULT_MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """The server caps a reply at 8000 tokens, some tens of kilobytes; this is only there to bound memory."""
 IN_BAND_ERRORS: Final = ("Internal server error",)
 """What the server appends to a reply that failed after its first byte (recorded: cut_mid_reply)."""
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 Verify = Union[bool, str, "os.PathLike[str]", "ssl.SSLContext"]
 
@@ -130,11 +128,12 @@ class Settings:
         return self._changed(**changes)
 
     def _changed(self, **given: Any) -> Settings:
-        max_retries = given.pop("max_retries", None)
-        if given.get("retry", self) is None:
-            del given["retry"]
-        if "retry" not in given and max_retries is not None:
-            given["retry"] = replace(self.retry, max_retries=max_retries)
+        retry = given.pop("retry", None)
+        if "max_retries" in given:
+            fewer = replace(self.retry, max_retries=given.pop("max_retries"))  # checked, whatever comes of it
+            retry = retry or fewer
+        if retry is not None:
+            given["retry"] = retry
         for name, read in _READERS.items():
             if name in given:
                 given[name] = read(given[name])
@@ -164,96 +163,6 @@ class Settings:
         if self.proxy:
             words.append(f"proxy={hide_userinfo(self.proxy)!r}")
         return ", ".join(words)
-
-
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
-
-
-def hide_userinfo(url: str) -> str:
-    """A URL without the user and password it may hold."""
-    return _USERINFO.sub(r"\1***@", url)
-
-
-def split_userinfo(url: str) -> tuple[str, str | None]:
-    """A URL without its user and password, and the ``Basic`` credentials (RFC 7617) they make, if there were any."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url, None
-    user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return bare, "Basic " + base64.b64encode(user.encode()).decode()
-
-
-def _read_url(name: str, value: object, example: str) -> SplitResult:
-    if not isinstance(value, str):
-        raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str such as {example}")
-    text = value.strip()
-    shown = hide_userinfo(text)
-    if not text.isprintable() or " " in text:
-        raise InvalidRequestError(
-            f"{name} {shown!r} holds white space or a control character: give an address such as {example}"
-        )
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:  # its own words repeat what may be a piece of the password
-        raise InvalidRequestError(
-            f"{name} {shown!r} is no URL: check its host and port, as in {example}, "
-            f"and write '/', '@' and the like in a password as %2F, %40"
-        ) from None
-    if "@" in url.path:
-        raise InvalidRequestError(f"{name} {shown!r} has an '@' after its host: write '/' in a password as %2F")
-    if url.scheme.lower() not in ("http", "https"):
-        raise InvalidRequestError(f"{name} {shown!r} must begin with http:// or https://, such as {example}")
-    if not url.hostname or port == 0:
-        raise InvalidRequestError(f"{name} {shown!r} names no host: give an address such as {example}")
-    return url._replace(scheme=url.scheme.lower())
-
-
-def _read_base_url(value: object) -> SplitResult:
-    example = "http://127.0.0.1:3000"
-    url = _read_url("base_url", value, example)
-    shown = hide_userinfo(url.geturl())
-    if url.query or url.fragment:
-        raise InvalidRequestError(f"base_url {shown!r} has a query or fragment: give the address alone, like {example}")
-    path = url.path.rstrip("/")
-    if path.endswith(("/api/generate", "/api/auth")):
-        raise InvalidRequestError(f"base_url {shown!r} must stop before /api: the paths below it are added here")
-    try:
-        netloc = _normal_netloc(url)
-    except UnicodeError:
-        raise InvalidRequestError(f"base_url {shown!r} has a host that is no valid name: check its spelling") from None
-    return url._replace(netloc=netloc, path=path)
-
-
-def _normal_netloc(url: SplitResult) -> str:
-    """User, host and port as a browser writes them: servers compare ``Origin`` with their own address by the letter."""
-    host = url.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    elif host.isascii():
-        host.encode("idna")  # no label is empty or too long
-    else:
-        import idna  # some milliseconds, for the few that need it
-
-        host = idna.encode(host, uts46=True).decode()
-    user, at, _ = url.netloc.rpartition("@")
-    port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
-    return f"{user}{at}{host}{port}"
-
-
-def _read_proxy(value: object) -> str | None:
-    if value is None or value == "":
-        return None
-    example = "http://127.0.0.1:8080"
-    if isinstance(value, str) and value.lower().startswith("socks"):
-        raise InvalidRequestError(
-            "a SOCKS proxy is not spoken here: give Client a requests.Session (session=) or AsyncClient "
-            "a connector (connector=) that speaks it"
-        )
-    if isinstance(value, str) and "://" not in value:
-        value = f"http://{value}"
-    return _read_url("proxy", value, example).geturl()
 
 
 def _read_text(name: str) -> Any:
@@ -291,7 +200,7 @@ def _read_verify(value: object) -> Verify:
     if isinstance(value, bool):
         return value
     if isinstance(value, (str, os.PathLike)) and os.fspath(value):
-        return str(os.fspath(value))
+        return os.fsdecode(value)
     import ssl  # it brings sockets along, which the core has no other use for
 
     if isinstance(value, ssl.SSLContext):
@@ -326,14 +235,14 @@ def _read_in_band_errors(value: object) -> tuple[str, ...]:
 
 
 _READERS: Final = {
-    "base_url": _read_base_url,
+    "base_url": read_base_url,
     "secret": _read_text("secret"),
     "password": _read_password,
     "model": _read_text("model"),
     "timeout": Timeout.of,
     "retry": _read_retry,
     "headers": _read_headers,
-    "proxy": _read_proxy,
+    "proxy": read_proxy,
     "verify": _read_verify,
     "trust_env": _read_trust_env,
     "max_reply_bytes": _read_max_reply_bytes,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 if TYPE_CHECKING:
-    from .aiohttp_transport import AiohttpExchange
+    from .aiohttp_exchange import AiohttpExchange
 
 KEEP_ALIVE_SECONDS = 4.5
 """The real server closes an idle connection after 5 seconds; one that is older is not worth trying."""

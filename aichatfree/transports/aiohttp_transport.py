@@ -5,31 +5,24 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-import socket
-import ssl
 import weakref
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict, CIMultiDictProxy
 
+from ..core.addresses import split_userinfo
 from ..core.deadlines import Deadline
-from ..core.failures import ConnectProblem, closed_by_caller, connect_failure, interrupted
 from ..core.payload import Request
-from ..core.settings import Settings, split_userinfo
-from ..errors import AIChatFreeError, InvalidRequestError, Phase, RequestTimeoutError
-from .aiohttp_sessions import LoopSession, current_exchange
+from ..core.settings import Settings
+from ..errors import InvalidRequestError
+from .aiohttp_exchange import AiohttpExchange
+from .aiohttp_sessions import LoopSession
 from .network import Network
 
 LARGE_BODY = 1024 * 1024
 """Bytes of a request from which aiohttp wants a file instead of one bytes object."""
-
-FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
-"""What aiohttp raises (its time-outs and ssl's errors are among these)."""
 
 
 class AiohttpTransport:
@@ -77,7 +70,9 @@ class AiohttpTransport:
             return None
         loop = asyncio.get_running_loop()
         if self._connector is not None and getattr(self._connector, "_loop", loop) is not loop:
-            raise InvalidRequestError("the connector that was passed in belongs to another event loop: make it in this one")
+            raise InvalidRequestError(
+                "the connector that was passed in belongs to another event loop: make it in this one"
+            )
         held = self._loops.get(loop)
         if held is None:
             for dead in [other for other in self._loops if other.is_closed()]:
@@ -116,9 +111,9 @@ class AiohttpTransport:
                 options["proxy_headers"] = {"Proxy-Authorization": authorization}
             elif authorization:
                 credentials["Proxy-Authorization"] = authorization
-        if tls or (proxy or "").startswith("https:"):
-            if self.passed_in is None or self._settings.verify is not True:
-                options["ssl"] = self._network.ssl_context
+        tls = tls or (proxy or "").startswith("https:")
+        if tls and (self.passed_in is None or self._settings.verify is not True):
+            options["ssl"] = self._network.ssl_context
         self._routes[url] = options, credentials
         return options, credentials
 
@@ -138,247 +133,3 @@ def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
 def _dispose_all(loops: dict[asyncio.AbstractEventLoop, LoopSession]) -> None:
     while loops:
         loops.popitem()[1].dispose()
-
-
-class AiohttpExchange:
-    """One request and its answer. :meth:`send` it, then iterate over the body; :meth:`close` it in any case.
-
-    One timer watches the limits, whichever task is waiting: it is not tied to the task that sent the request, since
-    some frameworks run each step of an asynchronous generator in a task of its own.
-
-    Args:
-        transport: Whose connections to use.
-        request: What to send.
-        deadline: How long it may take.
-    """
-
-    def __init__(self, transport: AiohttpTransport, request: Request, deadline: Deadline) -> None:
-        self.request = request
-        self.deadline = deadline
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._held: LoopSession | None = None
-        self._connection: Any = None
-        self._protocol: Any = None
-        self._read = 0
-        self._response: aiohttp.ClientResponse | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._lost_future: asyncio.Future[None] | None = None
-        self._late: RequestTimeoutError | None = None
-        self._failure: AIChatFreeError | None = None
-        self._reused = False
-        self._aborted = False
-        self._whole = False
-
-    def connected(self, connection: Any) -> None:
-        """The request is about to go out on ``connection``."""
-        self._connection = connection
-        self._protocol = connection.protocol
-        transport = connection.transport
-        if transport is not None and self._held is not None:
-            self._reused = self._held.hold(transport)
-        if self._aborted:
-            self._cut()
-        self._begin("first_byte")
-
-    def _begin(self, phase: Phase) -> None:
-        """Start the limit of a phase, and the timer, unless it fires early enough: then it looks again by itself."""
-        self.deadline.begin(phase)
-        left = self.deadline.remaining()
-        if self._timer is not None:
-            if left is None or self._timer.when() <= self._loop.time() + left:
-                return
-            self._timer.cancel()
-        self._watch()
-
-    def _watch(self) -> None:
-        left = self.deadline.remaining()
-        self._timer = None
-        if left is None or (left == 0 and self._has_arrived()):
-            return  # the next read starts the timer again
-        if left == 0:
-            self._late = self.deadline.error()
-            self._cut()
-        else:
-            self._timer = self._loop.call_later(left, self._watch)
-
-    def _has_arrived(self) -> bool:
-        """Whether the next read has something to return at once: what came in time is not late."""
-        content = self._response.content if self._response is not None else None
-        return content is not None and (content.is_eof() or content.total_bytes > self._read)
-
-    async def send(self) -> None:
-        """Send the request, and wait for the status and the headers of the answer.
-
-        Raises:
-            AIChatFreeError: There is no answer.
-        """
-        if self.deadline.expired():
-            raise self.deadline.error()
-        held = self._held = await self._transport.loop_session()
-        token = current_exchange.set(self)
-        try:
-            sending = self._transport.post(self.request, self.deadline, held)
-            if held is None:
-                response = await asyncio.wait_for(sending, self._limit_foreign())
-            else:
-                response = await sending
-        except FOREIGN_ERRORS as error:
-            raise self._translate(error) from error
-        finally:
-            current_exchange.reset(token)
-        self._response = response
-        self.status = response.status
-        self.headers = response.headers
-        if self._connection is None:  # it is not ours, or a mock's
-            self._protocol = response.connection and response.connection.protocol
-            self._begin("first_byte")
-        self._lost_future = getattr(self._protocol, "closed", None)
-        if self._lost_future is not None:
-            self._lost_future.remove_done_callback(_retrieve)
-            self._lost_future.add_done_callback(_retrieve)
-            self._lost_future.add_done_callback(self._lost)
-
-    def _limit_foreign(self) -> float | None:
-        """Seconds for connecting and for the answer together: a session that is not ours does not tell them apart."""
-        connect, first_byte = self.deadline.limit("connect"), self.deadline.limit("first_byte")
-        self.deadline.begin("first_byte")
-        if connect is None or first_byte is None:
-            return self.deadline.limit("total")
-        return min(connect + first_byte, max(0.0, self.deadline.remaining_total()))
-
-    def __aiter__(self) -> AiohttpExchange:
-        """The body as it arrives; if it is compressed, so are these bytes."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        assert self._response is not None
-        if self._failure is not None:
-            raise self._failure
-        if self.deadline.phase == "idle":
-            self._begin("idle")
-        content = self._response.content
-        try:
-            data = await content.readany()
-        except (*FOREIGN_ERRORS, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and (self._protocol is None or self._protocol.is_connected()):
-                raise
-            failure = self._translate(error)
-            failure.__cause__ = error
-            arrived = b"" if self._late or self._aborted else _arrived(content)
-            if not arrived:
-                raise failure from error
-            self._failure = failure
-            return arrived
-        self._read += len(data)
-        if not data:
-            self._end()
-        elif self.deadline.phase != "idle":
-            self._begin("idle")
-        self.deadline.pause()
-        return data
-
-    def _end(self) -> None:
-        """The body has ended: by itself, or because it was cut."""
-        if self._late is not None:
-            raise self._late
-        if self._aborted:
-            raise closed_by_caller()
-        lost = self._protocol.exception() if self._protocol is not None else None
-        if isinstance(lost, OSError):
-            # Where only the end of the connection ends a body, aiohttp takes a reset connection for that.
-            raise interrupted(lost) from lost
-        self._whole = True
-        raise StopAsyncIteration
-
-    def _lost(self, _: object) -> None:
-        """The connection is gone: aiohttp does not tell the reader of a body whose chunks became invalid."""
-        content = self._response.content if self._response is not None else None
-        if content is not None and not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError(f"connection lost: {self._protocol.exception()}"))
-
-    def abort(self) -> None:
-        """Unblock whatever the exchange is waiting for."""
-        self._aborted = True
-        self._cut()
-
-    def _cut(self) -> None:
-        """Close the connection at once: not as TLS would, which waits for the other end."""
-        if self._connection is not None:
-            if self._connection.transport is not None:
-                self._connection.transport.abort()
-            self._connection.close()
-        if self._response is not None:
-            content = self._response.content
-            if not content.is_eof() and content.exception() is None:
-                # aiohttp would set one exception object that all share, whose traceback grows with each raising.
-                content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
-            self._response.close()
-
-    def close(self) -> None:
-        """Give the connection back if the answer was read to its end, else close it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._lost_future is not None:
-            self._lost_future.remove_done_callback(self._lost)
-        if not self._whole:
-            self._cut()
-        self._response = self._connection = None
-
-    def _translate(self, error: BaseException) -> AIChatFreeError:
-        """The exception of this library for one of :data:`FOREIGN_ERRORS`."""
-        if isinstance(error, aiohttp.ClientResponseError):
-            _forget_headers(error)
-        if self._aborted:
-            return closed_by_caller()
-        if self._late is not None:
-            return self._late
-        if self.deadline.expired() or isinstance(error, asyncio.TimeoutError):
-            return self.deadline.error()
-        if self._response is not None:
-            return interrupted(error)
-        if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
-            return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
-        return connect_failure(_problem(error), self.request.url, error, reused=self._reused)
-
-
-_PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (
-    ("proxy", (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)),
-    ("tls", (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError, ssl.CertificateError)),
-    ("dns", (aiohttp.ClientConnectorDNSError, socket.gaierror)),
-    ("refused", (aiohttp.ClientConnectorError, ConnectionRefusedError)),
-    ("no_http", (aiohttp.ClientResponseError, HttpProcessingError)),
-)
-
-
-def _problem(error: BaseException) -> ConnectProblem:
-    causes = (error, error.__cause__, getattr(error, "os_error", None))
-    for problem, kinds in _PROBLEMS:
-        if any(isinstance(cause, kinds) for cause in causes):
-            return problem
-    return "reset"
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Look at the exception of a lost connection, of which asyncio complains if nobody does."""
-    if not future.cancelled():
-        future.exception()
-
-
-def _forget_headers(error: aiohttp.ClientResponseError) -> None:
-    """Take the request's headers, which may bear credentials, from an error that shows them in its repr."""
-    if error.request_info is not None:
-        error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
-        error.args = (error.request_info, error.history)
-
-
-def _arrived(content: aiohttp.StreamReader) -> bytes:
-    """What had arrived before an error: aiohttp raises the error first, and has no public way to the bytes."""
-    try:
-        data: bytes = content._read_nowait(-1)
-    except (AttributeError, AssertionError):
-        return b""
-    return data

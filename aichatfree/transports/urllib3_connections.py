@@ -23,7 +23,7 @@ from urllib3.util.connection import allowed_gai_family, create_connection
 from .network import Network
 
 if TYPE_CHECKING:
-    from .requests_transport import RequestsExchange
+    from .requests_exchange import RequestsExchange
 
 POOL_SIZE = 512
 """Idle connections kept a server. More may be open at once: nothing ever waits for a place in the pool."""
@@ -170,6 +170,7 @@ class LimitedAdapter(HTTPAdapter):
     def __init__(self, network: Network) -> None:
         self._network = network
         self._routes: dict[str, tuple[HTTPConnectionPool, str]] = {}
+        self._pools: dict[str, HTTPConnectionPool] = {}  # by origin, so that every path shares its connections
         super().__init__(pool_maxsize=POOL_SIZE)
 
     def _route(self, url: str) -> tuple[HTTPConnectionPool, str]:
@@ -178,15 +179,20 @@ class LimitedAdapter(HTTPAdapter):
         if route is None:
             parts = urlsplit(url)
             proxy = self._network.proxy_for(url)
-            options: dict[str, Any] = {"maxsize": POOL_SIZE}
-            if parts.scheme == "https":
-                options["ssl_context"] = self._network.ssl_context
-            manager = self._proxy_manager(proxy, options) if proxy else PoolManager(**options)
-            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+            origin = f"{parts.scheme}://{parts.netloc}"
+            pool = self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url, proxy))
             forwarded = proxy is not None and parts.scheme == "http"
             target = url if forwarded else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            route = self._routes[url] = (manager.connection_from_url(url), target)
+            route = self._routes[url] = (pool, target)
         return route
+
+    def _new_pool(self, url: str, proxy: str | None) -> HTTPConnectionPool:
+        options: dict[str, Any] = {"maxsize": POOL_SIZE}
+        if url.startswith("https:"):
+            options["ssl_context"] = self._network.ssl_context
+        manager = self._proxy_manager(proxy, options) if proxy else PoolManager(**options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        return manager.connection_from_url(url)
 
     def _proxy_manager(self, proxy: str, options: dict[str, Any]) -> ProxyManager:
         if proxy.startswith("https:"):
@@ -209,5 +215,6 @@ class LimitedAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close every idle connection."""
-        while self._routes:
-            self._routes.popitem()[1][0].close()
+        self._routes.clear()
+        while self._pools:
+            self._pools.popitem()[1].close()

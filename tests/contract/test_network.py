@@ -140,7 +140,13 @@ class TestProxies:
 
     @pytest.mark.parametrize("tls", [False, True], ids=["forwarded", "tunnelled"])
     def test_a_user_and_password(
-        self, face: Any, server: ScriptedServer, tls_server: ScriptedServer, guarded: ProxyServer, ca_file: str, tls: bool
+        self,
+        face: Any,
+        server: ScriptedServer,
+        tls_server: ScriptedServer,
+        guarded: ProxyServer,
+        ca_file: str,
+        tls: bool,
     ) -> None:
         target = tls_server if tls else server
         url = guarded.url.replace("http://", "http://us%20er:hunt%3Aer2@")
@@ -185,5 +191,5 @@ class TestProxies:
 
     def test_socks_in_the_environment(self, face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
-        with pytest.raises(InvalidRequestError, match="SOCKS.*environment"):
+        with pytest.raises(InvalidRequestError, match=r"SOCKS.*environment"):
             face.client("http://localhost")

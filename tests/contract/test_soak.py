@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from faces import eventually
 
 import aichatfree
 from aichatfree import AsyncClient, Client, RetryPolicy, Timeout
@@ -27,7 +28,6 @@ from aichatfree.testing import (
     Stall,
     WrongLength,
 )
-from faces import eventually
 
 THREADS, TASKS, CALLS = 8, 24, 60
 TEXT = "Größe 你好 🌍 " * 3

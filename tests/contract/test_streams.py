@@ -15,11 +15,11 @@ import time
 from typing import Any
 
 import pytest
+from faces import eventually
 
 import aichatfree
 from aichatfree import AsyncClient, Client, StreamInterruptedError, Timeout
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
-from faces import eventually
 
 FOREVER = Reply(["first", Pause(None)])
 
@@ -313,14 +313,14 @@ def test_ctrl_c(server: ScriptedServer, kind: str) -> None:
 def test_an_async_client_outlives_its_loops(server: ScriptedServer, no_leaks: None) -> None:
     client = AsyncClient(server.url)
 
-    async def main() -> str:
+    async def ask(client: AsyncClient) -> str:
         return await client.generate("hi")
 
-    assert asyncio.run(main()) == asyncio.run(main())
+    assert asyncio.run(ask(client)) == asyncio.run(ask(client))
     loop = asyncio.new_event_loop()
-    assert loop.run_until_complete(main())
+    assert loop.run_until_complete(ask(client))
     loop.close()  # without closing its asynchronous generators, as careless programs do
-    assert asyncio.run(main())
+    assert asyncio.run(ask(client))
     del client
     gc.collect()
     server.wait_connections(0)

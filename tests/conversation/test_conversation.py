@@ -197,9 +197,7 @@ def test_a_stream_that_was_not_begun_holds_nobody_up(face: Any, client: Any) -> 
     assert conversation.messages == (user("two"), assistant("re: two"))
 
 
-def test_of_two_streams_made_at_once_the_first_to_begin_goes_on(
-    face: Any, client: Any, server: ScriptedServer
-) -> None:
+def test_of_two_streams_made_at_once_the_first_to_begin_goes_on(face: Any, client: Any, server: ScriptedServer) -> None:
     conversation = client.conversation()
     one, two = conversation.stream("one"), conversation.stream("two")
     server.enqueue(Reply(["half", Pause(None)]))

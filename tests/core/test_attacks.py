@@ -17,13 +17,14 @@ from core_kit import URL, Bench, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aichatfree.core.addresses import hide_userinfo
 from aichatfree.core.failures import MAX_BODY_BYTES, Redactor, failure
 from aichatfree.core.headers import Headers, is_secret_header
 from aichatfree.core.messages import Content, Message, to_contents
 from aichatfree.core.payload import RequestBuilder
 from aichatfree.core.replies import AuthReader
 from aichatfree.core.retry import RetryPolicy
-from aichatfree.core.settings import Timeout, hide_userinfo
+from aichatfree.core.settings import Timeout
 from aichatfree.core.signing import Signer, generate_signature, parse_http_date
 from aichatfree.errors import APIError, InvalidRequestError, RedirectError, StreamInterruptedError
 

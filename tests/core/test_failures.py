@@ -276,8 +276,10 @@ def test_a_body_that_is_no_utf8() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["error", "message", "code", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["error", "message", "code", "x"]), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 bodies = st.one_of(
@@ -285,7 +287,7 @@ bodies = st.one_of(
     st.text().map(str.encode),
     json_values.map(lambda value: json.dumps(value).encode()),
     json_values.map(lambda value: json.dumps({"error": {"message": value, "code": value}}).encode()),
-    st.text(alphabet="<>/![]titlescrp \n&;#x0123456789{}\":", max_size=200).map(str.encode),
+    st.text(alphabet='<>/![]titlescrp \n&;#x0123456789{}":', max_size=200).map(str.encode),
     st.from_regex(r"(retry in|\[\d{3}|Quota exceeded|&#x?)[ 0-9a-z.\]]{0,20}").map(str.encode),
     st.builds(lambda head, tail: head.encode() + tail, st.sampled_from([CLOUDFLARE, NGINX, VERCEL]), st.binary()),
 )

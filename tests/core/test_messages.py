@@ -186,9 +186,11 @@ def test_a_generator_that_fails_fails_with_its_own_error() -> None:
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["role", "content", "parts", "text", "type"]), inner, max_size=3)
-    | st.fixed_dictionaries({"role": st.sampled_from(["user", "model", "system", "x"]), "content": inner}),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "parts", "text", "type"]), inner, max_size=3)
+        | st.fixed_dictionaries({"role": st.sampled_from(["user", "model", "system", "x"]), "content": inner})
+    ),
     max_leaves=12,
 )
 
