@@ -129,7 +129,7 @@ class Call:
         self._reader = None
         request = attempt.request
         self.deadline.begin("connect")
-        _log.debug("try %d: %s %s, %d bytes", attempt.number, request.method, request.url, len(request.body))
+        _log.debug("try %d: %r", attempt.number, request)
         return request
 
     def answered(self, answer: Answer) -> AnswerReader:
@@ -140,7 +140,8 @@ class Call:
         """
         self.status_code = answer.status
         self._headers = answer.headers
-        _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
         if answer.status == 407:
             raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
         if answer.status in (204, 205):

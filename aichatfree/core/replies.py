@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from ..errors import AIChatFreeError, APIError, EmptyReplyError, ReplyTooLargeError, StreamInterruptedError
@@ -32,6 +33,13 @@ class AnswerReader(Protocol):
 
     def flush(self, error: AIChatFreeError) -> str:
         """The body broke off with ``error``: return the text still held back, or raise what is known better."""
+
+
+@lru_cache(maxsize=16)
+def _prepare(in_band_errors: tuple[str, ...]) -> tuple[list[str], set[str], int]:
+    """The same errors for every reply of a client: longest first, their first letters, the length of the longest."""
+    ordered = sorted(in_band_errors, key=len, reverse=True)
+    return ordered, {error[0] for error in ordered}, max(map(len, ordered), default=0)
 
 
 class ReplyReader:
@@ -57,9 +65,7 @@ class ReplyReader:
         self._decode = _new_decoder("replace").decode
         self._max_bytes = max_bytes
         self._room = max_bytes
-        self._in_band_errors = sorted(in_band_errors, key=len, reverse=True)
-        self._first_letters = {error[0] for error in in_band_errors}
-        self._longest = max(map(len, in_band_errors), default=0)
+        self._in_band_errors, self._first_letters, self._longest = _prepare(tuple(in_band_errors))
         self._web_page = web_page
         self._inflater = inflater
         self._opening = ""
