@@ -129,7 +129,7 @@ class Call:
         self._reader = None
         request = attempt.request
         self.deadline.begin("connect")
-        _log.debug("try %d: %r", attempt.number, request)
+        _log.debug("try %d: %s %s, %d bytes", attempt.number, request.method, request.url, len(request.body))
         return request
 
     def answered(self, answer: Answer) -> AnswerReader:

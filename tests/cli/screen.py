@@ -83,4 +83,4 @@ def environment(**changes: str) -> dict[str, str]:
     """This process's environment without anything that would change what a command prints, and with ``changes``."""
     ours = ("AICHATFREE_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_", "LANG", "PYTHONIOENCODING", "TTY_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "LC_ALL": "C.UTF-8", **changes}
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", **changes}

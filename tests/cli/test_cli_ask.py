@@ -47,6 +47,7 @@ def test_each_piece_is_written_when_it_arrives(aichatfree: Command, server: Scri
         (["--file", "a.txt"], b"piped", "text of a\n\npiped"),
         (["-f", "-", "-f", "a.txt"], b"piped", "piped\n\ntext of a"),
         (["--", "-x"], None, "-x"),
+        (["-"], b"piped", "piped"),
         ([], "\ufeffmarked".encode("utf-16-le"), "marked"),
     ],
 )
@@ -127,6 +128,15 @@ def test_a_closed_stdout_is_no_trouble(aichatfree: Command) -> None:
     script = f'exec "{sys.executable}" -X dev -W error -m aichatfree ask Hello >&-'
     done = subprocess.run(["/bin/sh", "-c", script], env=aichatfree.env, stdin=DEVNULL, stderr=PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("args", ["ask", "ask -f -", "batch - -o out.jsonl"])
+def test_a_closed_stdin_is_an_empty_one(aichatfree: Command, tmp_path: Path, args: str) -> None:
+    script = f'exec "{sys.executable}" -m aichatfree {args} <&-'
+    env = {"PYTHONPATH": str(Path.cwd()), **aichatfree.env}
+    done = subprocess.run(["/bin/sh", "-c", script], env=env, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == (2 if args.startswith("ask") else 0)
+    assert ("the prompt is empty" if args.startswith("ask") else "all 0 lines are done") in complaint(done)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,14 @@ def server(server: ScriptedServer) -> ScriptedServer:
 
 @pytest.fixture
 def person(aichatfree: Command) -> Iterator[Person]:
-    with aichatfree.person("chat", lines=40) as person:
+    with aichatfree.person("chat", columns=160, lines=40) as person:
         person.look(ready)
         yield person
+        if person.process.isalive():
+            person.type(CTRL_C)
+            person.type(CTRL_D)
+            assert person.wait() == 0
+            assert "Traceback" not in person.text
 
 
 def say(person: Person, text: str) -> str:
@@ -98,7 +103,7 @@ def test_what_is_typed_during_a_reply_comes_after_it(person: Person, server: Scr
     person.look(lambda screen: screen.endswith("> thr"))
     person.type("ee" + ENTER)
     person.look("You said three.")
-    assert "First reply\n> two" in person.text  # nothing was echoed into the reply
+    assert "First reply\n\n> two" in person.text  # nothing was echoed into the reply
 
 
 def test_what_is_typed_during_a_reply_survives_ctrl_c(person: Person, server: ScriptedServer) -> None:
@@ -194,6 +199,53 @@ def test_a_file_that_cannot_be_used_is_told(person: Person, tmp_path: Path) -> N
     assert "aichatfree: " in say(person, f"/save {tmp_path}/missing/talk.json")
     assert "where to?" in say(person, "/save")
     assert "You said two." in say(person, "two")
+
+
+def test_files_are_completed_and_kept_by_their_link(person: Person, tmp_path: Path) -> None:
+    say(person, "one")
+    (tmp_path / "a-real-file.json").touch()
+    (tmp_path / "link.json").symlink_to(tmp_path / "a-real-file.json")
+    say(person, f"/save! {tmp_path}/link.json")
+    say(person, "/save")
+    say(person, "/undo")
+    assert "what? Give a file" in say(person, "/load")
+    person.type(f"/load {tmp_path}/a-re\t")
+    person.look(f"{tmp_path}/a-real-file.json")
+    assert "Loaded" in say(person, "")
+    assert (tmp_path / "link.json").is_symlink()
+
+
+def test_resume_with_another_system_message(aichatfree: Command, server: ScriptedServer, tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text('{"version": 1, "messages": [{"role": "system", "content": "Old."}]}')
+    with aichatfree.person("chat", "--resume", str(path), "--system", "New.") as person:
+        person.look(ready)
+        say(person, "one")
+    assert server.requests[0].prompt == "New.\n\none"
+    assert json.loads(path.read_text())["messages"][0]["content"] == "New."
+
+
+def test_without_a_place_for_the_history_the_chat_works(aichatfree: Command, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    with aichatfree.person("chat") as person:
+        person.look(ready)
+        assert "what you type is remembered in this chat only" in person.text
+        assert "You said one." in say(person, "one")
+        person.type(UP)
+        person.look(lambda screen: screen.endswith("> one"))
+
+
+def test_many_ctrl_c_do_no_harm(person: Person, server: ScriptedServer) -> None:
+    server.enqueue(Reply.endless("words ", pause=0.001))
+    person.type("one" + ENTER)
+    person.look("words")
+    for _ in range(5):
+        person.type(CTRL_C)
+    person.look("is kept")
+    person.look(ready)
+    person.type("two" + ENTER)
+    person.look("You said two.")
+    person.look(ready)
 
 
 def test_an_unknown_command_is_not_sent(person: Person, server: ScriptedServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import subprocess
 import sys
@@ -195,3 +196,11 @@ def test_a_fault_of_the_program_is_one_line_and_a_traceback_when_verbose(
     error = capsys.readouterr().err
     assert error.startswith("aichatfree: a fault of this program, RuntimeError: boom")
     assert len(error.splitlines()) == 1
+    log = logging.getLogger("aichatfree")
+    handlers = log.handlers[:]
+    try:
+        assert main(["ask", "--verbose", "x"]) == 1
+    finally:
+        log.handlers[:] = handlers
+        log.setLevel(logging.NOTSET)
+    assert "Traceback" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_markdown_is_rendered_and_nothing_is_lost_or_doubled(
     aichatfree: Command, server: ScriptedServer, columns: int
 ) -> None:
     pieces = [MARKDOWN[at : at + 11] for at in range(0, len(MARKDOWN), 11)]
-    server.default = Reply(pieces, pause=0.003)
+    server.default = Reply(pieces, pause=0.015)
     with aichatfree.person("ask", "Hello", columns=columns) as person:
         assert person.wait() == 0
     words = person.text.split()

@@ -1,0 +1,98 @@
+"""The line editor of a chat: several lines, history, completion. Nothing that was typed is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import platformdirs
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.shortcuts import CompleteStyle
+
+from .chat_commands import COMMANDS
+from .report import os_words
+from .terminal import complain
+
+_WITH_A_FILE = ("/save ", "/save! ", "/load ")
+
+
+class Input:
+    """Reads messages at the terminal, with the history of this and earlier chats."""
+
+    def __init__(self) -> None:
+        self._session: PromptSession[str] = PromptSession(
+            [("bold", "> ")],
+            multiline=True,
+            prompt_continuation="  ",
+            key_bindings=_keys(),
+            history=_history(),
+            completer=_CommandCompleter(),
+            complete_style=CompleteStyle.READLINE_LIKE,
+            complete_while_typing=False,
+            enable_open_in_editor=True,
+        )
+
+    def read(self) -> str:
+        """The next message.
+
+        Raises:
+            EOFError: Ctrl-D, with nothing typed.
+            KeyboardInterrupt: Ctrl-C; what was typed is in the history.
+        """
+        return self._session.prompt()
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    @keys.add("c-j")
+    def _another_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def _give_up(event: KeyPressEvent) -> None:
+        event.current_buffer.append_to_history()
+        event.app.exit(exception=KeyboardInterrupt)
+
+    return keys
+
+
+class _CommandCompleter(Completer):
+    """Completes the commands, and the files that some of them take."""
+
+    def __init__(self) -> None:
+        self._files = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """The completions for what stands before the cursor."""
+        text = document.text_before_cursor
+        for command in _WITH_A_FILE:
+            if text.startswith(command):
+                path = text.removeprefix(command)
+                yield from self._files.get_completions(Document(path, len(path)), complete_event)
+                return
+        if text.startswith("/"):
+            yield from (Completion(name, -len(text)) for name in COMMANDS if name.startswith(text))
+
+
+def _history() -> History:
+    """What was typed in earlier chats, in a file that only its owner can read."""
+    path: Path = platformdirs.user_state_path("aichatfree", appauthor=False) / "chat_history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        complain(f"warning: what you type is remembered in this chat only: {os_words(error)}")
+        return InMemoryHistory()
+    return FileHistory(str(path))
