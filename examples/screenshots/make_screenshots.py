@@ -124,7 +124,7 @@ def main() -> None:
         chat.picture(f"aichatfree chat --base-url {server.url}", HERE / "chat.svg")
         chat.type("\x03")
         chat.type(CTRL_D)
-    with LocalServer(password="sesame", port=3000) as server:  # noqa: S106 - of this server alone
+    with LocalServer(password="sesame", port=3000) as server:
         check = Terminal("check", "--base-url", server.url, lines=30)
         check.settle()
         check.picture(f"aichatfree check --base-url {server.url}", HERE / "check.svg")
