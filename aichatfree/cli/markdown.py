@@ -46,6 +46,7 @@ class Rendered:
         return self
 
     def write(self, piece: str) -> None:
+        """Take the next piece of the reply; it is drawn by and by."""
         self._text += visible(piece)
 
     def __exit__(self, *exc_info: object) -> None:
