@@ -10,10 +10,9 @@
 
 from __future__ import annotations
 
-import logging
-from importlib import import_module
-from typing import TYPE_CHECKING
+import sys
 
+TYPE_CHECKING = False  # as type checkers understand it, without loading typing
 if TYPE_CHECKING:
     from .async_client import AsyncClient as AsyncClient
     from .async_stream import AsyncStream as AsyncStream
@@ -92,7 +91,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted((*_HOME_OF, "__version__"))  # noqa: PLE0605 - one list of names is enough
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+if logging := sys.modules.get("logging"):  # where nobody has loaded it yet, core.log does so, and does the same
+    logging.getLogger(__name__).addHandler(logging.NullHandler())
+del logging
 
 
 def __getattr__(name: str) -> object:
@@ -103,6 +104,8 @@ def __getattr__(name: str) -> object:
         return version()
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
     globals()[name] = value
     return value

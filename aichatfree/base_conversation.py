@@ -20,7 +20,6 @@ from weakref import ReferenceType, ref
 from .base import BaseClient, BaseStream
 from .core.call import Call
 from .core.history import (
-    DEFAULT_MAX_MESSAGES,
     History,
     OnInterrupt,
     Turn,
@@ -30,7 +29,7 @@ from .core.history import (
     read_system,
 )
 from .core.messages import Message, Messages
-from .core.settings import Timeout
+from .core.settings import DEFAULT_MAX_MESSAGES, Timeout
 from .errors import InvalidRequestError
 
 ClientT = TypeVar("ClientT", bound="BaseClient[Any]")

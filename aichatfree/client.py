@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .base import BaseClient, resolve_settings
-from .core.history import DEFAULT_MAX_MESSAGES, OnInterrupt
 from .core.messages import Messages
 from .core.retry import RetryPolicy
 from .core.settings import (
+    DEFAULT_MAX_MESSAGES,
     DEFAULT_MAX_REPLY_BYTES,
     DEFAULT_MODEL,
     IN_BAND_ERRORS,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .conversation import Conversation
     from .core.batch import MapResult
+    from .core.history import OnInterrupt
     from .core.report import CheckReport
 
 

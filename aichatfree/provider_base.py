@@ -6,17 +6,16 @@ Nothing is imported from them, and no class of theirs is inherited from.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from .core.addresses import split_userinfo
+from .core.log import logger as _log
 from .core.messages import Messages
 from .errors import InvalidRequestError
 
-_log = logging.getLogger("aichatfree")
 _T = TypeVar("_T")
 
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..errors import AIChatFreeError, APIError, EmptyReplyError
 from .deadlines import Deadline
 from .failures import connect_failure, failure
 from .headers import Headers
 from .inflate import Inflater, is_supported
+from .log import logger as _log
 from .payload import Request
 from .replies import AnswerReader, AuthReader, FailureReader, ReplyReader
 from .retry import Attempt, attempts
 from .settings import Settings, Timeout
 from .signing import Signer
 
-_log = logging.getLogger("aichatfree")
 
-
-@dataclass(frozen=True)
-class Clocks:
+class Clocks(NamedTuple):
     """The core's only view of time and chance.
 
     Args:
@@ -37,8 +34,7 @@ class Clocks:
     random: Callable[[], float]
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """What one call took so far.
 
     Args:

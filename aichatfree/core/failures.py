@@ -7,7 +7,6 @@ are those of GeminiProChat's ``/api/generate`` and of the platforms it is deploy
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -166,6 +165,8 @@ class Redactor:
 
 
 def _forms(secret: str) -> tuple[str, ...]:
+    import html
+
     sound = well_formed(secret)
     return (
         secret,
@@ -203,6 +204,8 @@ def _plain(text: str) -> str:
         text = title[1]
     elif text.lstrip().startswith("<"):
         text = _TAGS.sub(" ", text)
+    import html  # its table of entities takes a while to load, and few errors are pages
+
     with suppress(ValueError):  # a character reference of more digits than int() takes
         text = html.unescape(text)
     return " ".join(text.split())

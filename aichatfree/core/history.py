@@ -24,11 +24,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import InvalidRequestError
-from .messages import BLANK_LINE, Message, Messages, _numbered, _read
+from .messages import BLANK_LINE, Message, Messages, numbered, read_message
+from .settings import DEFAULT_MAX_MESSAGES
 from .signing import well_formed
 
-DEFAULT_MAX_MESSAGES = 99
-"""What the browser's page sends at most."""
 VERSION = 1
 """Of the JSON form."""
 
@@ -183,8 +182,8 @@ def _check_max_messages(value: object) -> None:
 def _read_turns(messages: Messages) -> tuple[str | None, tuple[Turn, ...]]:
     system: list[str] = []
     said: list[Message] = []
-    for where, given in _numbered(messages):
-        role, parts = _read(given, where)
+    for where, given in numbered(messages):
+        role, parts = read_message(given, where)
         text = "".join(parts)
         if not text:
             raise InvalidRequestError(f"{where} is empty: give it some text, or leave the turn out")

@@ -64,8 +64,8 @@ def to_contents(messages: Messages) -> tuple[Content, ...]:
     turns: list[tuple[str, list[tuple[str, ...]]]] = []
     system: list[tuple[str, ...]] = []
     role = ""
-    for where, message in _numbered(messages):
-        role, parts = _read(message, where)
+    for where, message in numbered(messages):
+        role, parts = read_message(message, where)
         if not any(parts):
             raise InvalidRequestError(f"{where} is empty: give it some text, or leave the message out")
         if role == "system":
@@ -103,7 +103,7 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
     Raises:
         InvalidRequestError: Something is no message, or its content is no text.
     """
-    read = (_read(message, where) for where, message in _numbered(messages))
+    read = (read_message(message, where) for where, message in numbered(messages))
     return tuple(Content(_WIRE_ROLES.get(role, "user"), parts) for role, parts in read)
 
 
@@ -119,7 +119,8 @@ def _merged(texts: list[tuple[str, ...]]) -> tuple[str, ...]:
     return (*parts, BLANK_LINE.join(run))
 
 
-def _numbered(messages: Messages) -> Iterable[tuple[str, object]]:
+def numbered(messages: Messages) -> Iterable[tuple[str, object]]:
+    """The messages one by one, each with the words by which an error names it."""
     if isinstance(messages, (str, Message, Mapping)):
         return [("the message", messages)]
     if isinstance(messages, (bytes, bytearray)) or not isinstance(messages, Iterable):
@@ -129,7 +130,7 @@ def _numbered(messages: Messages) -> Iterable[tuple[str, object]]:
     return ((f"messages[{index}]", message) for index, message in enumerate(messages))
 
 
-def _read(message: object, where: str) -> tuple[str, tuple[str, ...]]:
+def read_message(message: object, where: str) -> tuple[str, tuple[str, ...]]:
     """Read one message, whatever its form, into its role and its texts (at least one)."""
     if isinstance(message, str):
         return "user", (well_formed(message),)

@@ -22,6 +22,8 @@ DEFAULT_BASE_URL: Final = "https://aichatfree.info"
 DEFAULT_MODEL: Final = "gemini-1.5-pro"
 DEFAULT_MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """The server caps a reply at 8000 tokens, some tens of kilobytes; this is only there to bound memory."""
+DEFAULT_MAX_MESSAGES: Final = 99
+"""As many messages of history as the browser's page keeps."""
 IN_BAND_ERRORS: Final = ("Internal server error",)
 """What the server appends to a reply that failed after its first byte (recorded: cut_mid_reply)."""
 

@@ -162,8 +162,9 @@ def test_after_an_interruption_the_same_command_goes_on(
     assert aichatfree(*command).returncode == 0
     assert [result["line"] for result in results(output)] == list(range(1, 41))
     assert all(result["text"] == f"Re: prompt {result['line']}" for result in results(output))
-    # Only what was on its way when a run was interrupted, two at a time, was asked twice.
-    assert len(server.requests) <= 40 + 3 * 2
+    # Only what was on its way when a run was interrupted, or had just come and was not written yet, was asked twice:
+    # at most twice the concurrency.
+    assert len(server.requests) <= 40 + 3 * 4
 
 
 @pytest.mark.parametrize(
