@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import AIChatFreeError, APIError, EmptyReplyError
 from .deadlines import Deadline
-from .failures import connect_failure, failure
+from .failures import connect_failure, failure, interrupted
 from .headers import Headers
 from .inflate import Inflater, is_supported
 from .log import logger as _log
@@ -140,6 +140,9 @@ class Call:
             _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
         if answer.status == 407:
             raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
+        framing = answer.headers.get("transfer-encoding", "chunked")
+        if framing.lower() not in ("chunked", "identity"):  # the HTTP libraries would take the framing for text
+            raise interrupted(f"transfer-encoding {framing!r} is not known here")
         if answer.status in (204, 205):
             raise EmptyReplyError(f"the server answered with HTTP {answer.status}, which has no text: ask again")
         self._reader = self._make_reader(answer)
@@ -147,10 +150,12 @@ class Call:
 
     def _make_reader(self, answer: Answer) -> AnswerReader:
         make_error = partial(self._failure, answer)
-        encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity") and not is_supported(encoding):
-            raise make_error(f"content-encoding {encoding}, which was not asked for".encode())
-        inflater = Inflater(encoding) if is_supported(encoding) else None
+        inflater = None
+        encoding = answer.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            if not is_supported(encoding):
+                raise make_error(f"content-encoding {encoding}, which was not asked for".encode())
+            inflater = Inflater(encoding)
         if answer.status != 200:
             return FailureReader(make_error, inflater)
         if self._auth:

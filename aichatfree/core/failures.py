@@ -297,7 +297,7 @@ def _resolve_redirect(error: RedirectError, url: str, location: str, hidden: Red
         error.location = urljoin(url, location) if location else ""
         target = urlsplit(error.location)
         if error.location and _same_server(urlsplit(url), target, error.status_code):
-            error.next_url = error.location
+            error.next_url = target.geturl()
     except ValueError:
         return
     if error.location:

@@ -109,6 +109,8 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
 
 def _merged(texts: list[tuple[str, ...]]) -> tuple[str, ...]:
     """The parts of several messages as those of one. It takes time in proportion to the text, not to its square."""
+    if len(texts) == 1:
+        return texts[0]
     parts: list[str] = []
     run: list[str] = []
     for first, *rest in texts:
@@ -137,7 +139,7 @@ def read_message(message: object, where: str) -> tuple[str, tuple[str, ...]]:
     if isinstance(message, Message):
         role: object = message.role
         content: object = message.content
-    elif isinstance(message, Mapping):
+    elif isinstance(message, (dict, Mapping)):  # a dict is known at once, an abstract class has to be asked
         if "role" not in message:
             raise InvalidRequestError(f"{where} has no role: add 'role': 'user'")
         if ("content" in message) == ("parts" in message):

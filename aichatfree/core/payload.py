@@ -95,13 +95,19 @@ class RequestBuilder:
         return dict(named.values())
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def dump_contents(contents: Sequence[Content]) -> bytes:
     """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
-    wire = [{"role": role, "parts": [{"text": part} for part in parts]} for role, parts in contents]
-    return _to_json(wire).encode()
+    # Each text by itself: in one string of them all, a single emoji would make every character four bytes wide.
+    return b"[%b]" % b",".join(
+        [
+            b'{"role":"%b","parts":[%b]}'
+            % (role.encode(), b",".join([b'{"text":%b}' % _quoted(part).encode() for part in parts]))
+            for role, parts in contents
+        ]
+    )
 
 
 @lru_cache(maxsize=64)

@@ -128,7 +128,7 @@ class ReplyReader:
         length = len(text)
         cut = length
         for letter in self._first_letters:
-            at = text.find(letter, max(0, length - self._longest))
+            at = text.find(letter, -self._longest)
             while 0 <= at < cut:
                 tail = text[at:]
                 if any(error.startswith(tail) for error in self._in_band_errors):

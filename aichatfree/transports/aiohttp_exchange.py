@@ -64,6 +64,9 @@ class AiohttpExchange:
         transport = connection.transport
         if transport is not None and self._held is not None:
             self._reused = self._held.hold(transport)
+            if self._reused and self._protocol.should_close:
+                # What came while it lay idle would be taken for the answer to this request.
+                raise aiohttp.ServerDisconnectedError("the idle connection was spoilt")
         if self._aborted:
             self._cut()
         self._begin("first_byte")
@@ -103,7 +106,8 @@ class AiohttpExchange:
         if self.deadline.expired():
             raise self.deadline.error()
         held = self._held = await self._transport.loop_session()
-        token = current_exchange.set(self)
+        slot = [self]
+        token = current_exchange.set(slot)
         try:
             sending = self._transport.post(self.request, self.deadline, held)
             if held is None:
@@ -113,6 +117,7 @@ class AiohttpExchange:
         except FOREIGN_ERRORS as error:
             raise self._translate(error) from error
         finally:
+            slot.clear()
             current_exchange.reset(token)
         self._response = response
         self.status = response.status
@@ -142,7 +147,7 @@ class AiohttpExchange:
         assert self._response is not None
         if self._failure is not None:
             raise self._failure
-        if self.deadline.phase == "idle":
+        if self._read:
             self._begin("idle")
         content = self._response.content
         try:
@@ -160,8 +165,6 @@ class AiohttpExchange:
         self._read += len(data)
         if not data:
             self._end()
-        elif self.deadline.phase != "idle":
-            self._begin("idle")
         self.deadline.pause()
         return data
 

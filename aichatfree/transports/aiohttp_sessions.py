@@ -8,7 +8,6 @@ first needs one, and goes when the loop ends, when the client goes, or when the 
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -22,16 +21,20 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 4.5
 """The real server closes an idle connection after 5 seconds; one that is older is not worth trying."""
 
-current_exchange: ContextVar[AiohttpExchange | None] = ContextVar("aichatfree_exchange", default=None)
-"""The exchange that this task is sending: aiohttp has no way to hand anything to a request."""
+READ_SIZE = 64 * 1024
+"""Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
+at each read, however small what comes is, the mapping alone can cost more than the rest of the read."""
+
+current_exchange: ContextVar[list[AiohttpExchange]] = ContextVar("aichatfree_exchange")
+"""The exchange that this task is sending: aiohttp has no way to hand anything to a request. It is in a list, which is
+emptied after the sending: a connection that is made then keeps the context of its making for life."""
 
 
 class _Request(aiohttp.ClientRequest):
     """A request that tells its exchange when, and on which connection, it goes out."""
 
     async def send(self, conn: Any) -> Any:
-        exchange = current_exchange.get()
-        if exchange is not None:
+        for exchange in current_exchange.get(()):
             exchange.connected(conn)
         return await super().send(conn)
 
@@ -53,7 +56,8 @@ class LoopSession:
     def __init__(self, connector: aiohttp.BaseConnector | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._owns_connector = connector is None
-        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
+        self._transports: set[asyncio.WriteTransport] = set()
+        self._many = 64
         if connector is None:
             connector = _Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
         self.session = aiohttp.ClientSession(
@@ -82,7 +86,12 @@ class LoopSession:
         """Note a connection in use; return whether it has been used before."""
         if transport in self._transports:
             return True
+        if len(self._transports) >= self._many:  # not every loop's transports can be referred to weakly
+            self._transports = {each for each in self._transports if not each.is_closing()}
+            self._many = max(64, 2 * len(self._transports))
         self._transports.add(transport)
+        if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
+            transport.max_size = READ_SIZE
         return False
 
     async def close(self) -> None:

@@ -75,8 +75,9 @@ class AiohttpTransport:
             )
         held = self._loops.get(loop)
         if held is None:
-            for dead in [other for other in self._loops if other.is_closed()]:
-                self._loops.pop(dead).dispose()
+            for other in list(self._loops):  # loops of other threads may come and go meanwhile
+                if other.is_closed() and (dead := self._loops.pop(other, None)):
+                    dead.dispose()
             held = self._loops[loop] = LoopSession(self._connector)
             await held.start()
         return held

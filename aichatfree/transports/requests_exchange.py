@@ -52,17 +52,21 @@ class RequestsExchange:
         self._transport = transport
         self._response: requests.Response | None = None
         self._socket: Any = None
+        self._fresh = False
         self._reused = False
         self._aborted = False
         self._whole = False
 
     def opened(self, sock: socket.socket) -> None:
         """A new connection is being made on ``sock``."""
-        self._reused = False
+        self._fresh = True
         self._hold(sock)
+        if self._aborted:
+            raise ConnectionAbortedError("the call was closed")
 
     def connected(self, sock: Any) -> None:
         """The request is about to go out on ``sock``."""
+        self._reused = not self._fresh
         self._hold(sock)
         self.deadline.begin("first_byte")
 
@@ -79,13 +83,14 @@ class RequestsExchange:
         """
         if self.deadline.expired():
             raise self.deadline.error()
-        self._reused = True  # unless a new connection is opened
-        token = current_exchange.set(self)
+        slot = [self]
+        token = current_exchange.set(slot)
         try:
             response = self._response = self._transport.post(self.request, self.deadline)
         except FOREIGN_ERRORS as error:
             raise self._translate(error) from error
         finally:
+            slot.clear()
             current_exchange.reset(token)
         self.status = response.status_code
         self.headers = response.raw.headers

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.connection import allowed_gai_family, create_connection
+from urllib3.util.connection import allowed_gai_family
 
 from .network import Network
 
@@ -31,10 +31,16 @@ POOL_SIZE = 512
 BUFFER_SIZE = 64 * 1024
 """As much as one read from a socket brings at most; http.client's own 8 KiB cut a large chunk into small pieces."""
 
-current_exchange: ContextVar[RequestsExchange | None] = ContextVar("aichatfree_exchange", default=None)
-"""The exchange that this thread is sending: urllib3 has no way to hand anything to a connection."""
+current_exchange: ContextVar[list[RequestsExchange]] = ContextVar("aichatfree_exchange")
+"""The exchange that this thread is sending: urllib3 has no way to hand anything to a connection. It is in a list, which
+is emptied after the sending, so that nobody who keeps the context keeps the exchange."""
 
 _SLACK_SECONDS = 0.05
+
+
+def _sending() -> RequestsExchange | None:
+    slot = current_exchange.get(None)
+    return slot[0] if slot else None
 
 
 class _LimitedReader(io.RawIOBase):
@@ -81,7 +87,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._reader: _LimitedReader | None = None
-        exchange = current_exchange.get()
+        exchange = _sending()
         if exchange is not None:
             self._reader = _LimitedReader(sock, self.fp.detach(), exchange)
             self.fp = io.BufferedReader(self._reader, BUFFER_SIZE)
@@ -104,37 +110,42 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Try the addresses of the host in turn, all of them within the one limit."""
-        exchange = current_exchange.get()
+        exchange = _sending()
         try:
             addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             gai_error = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
             raise NameResolutionError(self.host, self, gai_error) from error
         last: OSError = OSError(f"{self.host} has no address")
-        for *_, address in addresses:
+        for family, kind, protocol, _, address in addresses:
             left = exchange.deadline.remaining() if exchange else self.timeout
+            sock = socket.socket(family, kind, protocol)
             try:
                 if left == 0:
                     raise TimeoutError("the limit passed")
-                sock = create_connection(
-                    (str(address[0]), int(address[1])),
-                    left,
-                    source_address=self.source_address,
-                    socket_options=self.socket_options,
-                )
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(left)
+                if exchange:
+                    exchange.opened(sock)
+                sock.connect(address)
             except TimeoutError as error:
+                sock.close()
                 raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
             except OSError as error:
+                sock.close()
                 last = error
                 continue
+            except BaseException:
+                sock.close()
+                raise
             if exchange:
-                exchange.opened(sock)
                 sock.settimeout(exchange.deadline.remaining())  # what TLS and a proxy's tunnel may still take
             return sock
         raise NewConnectionError(self, str(last)) from last
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        exchange = current_exchange.get()
+        exchange = _sending()
         if exchange is not None:
             if self.sock is None:
                 self.connect()

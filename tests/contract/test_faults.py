@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -124,6 +126,24 @@ def test_chunks_that_become_invalid_later(face: Any, server: ScriptedServer) -> 
     assert type(outcome.error) is aichatfree.StreamInterruptedError
     assert outcome.text == "some text"
     assert outcome.seconds < 5
+
+
+@pytest.mark.parametrize("header", ["gzip, chunked", "chunked;x=1", "cat", "chunked "])
+def test_a_framing_that_is_not_known_is_no_text(face: Any, server: ScriptedServer, header: str) -> None:
+    reply = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {header}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    server.enqueue(Reply.raw(reply.encode()))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert "5" not in outcome.text
+    assert (outcome.error is None) == (outcome.text == "hello" and header == "chunked ")
+
+
+def test_what_follows_a_whole_answer_is_not_the_next_one(face: Any, server: ScriptedServer) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    server.enqueue(Reply([whole, b"ok", Pause(0.05), whole + b"no", Pause(5)], exact=True), Reply("right"))
+    client = face.client(server, max_retries=0)
+    assert face.generate(client) == "ok"
+    face.run(lambda: time.sleep(0.2), lambda: asyncio.sleep(0.2))
+    assert face.generate(client) == "right"
 
 
 NO_HTTP = {

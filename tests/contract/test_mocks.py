@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 from unittest.mock import Mock
 
@@ -53,7 +54,7 @@ class MockedResponse(aiohttp.ClientResponse):
     """aioresponses 0.7 does not know an argument that aiohttp requires since 3.14."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if "stream_writer" not in kwargs:
+        if "stream_writer" in signature(aiohttp.ClientResponse.__init__).parameters:
             kwargs["stream_writer"] = Mock(output_size=0)
         super().__init__(*args, **kwargs)
 

@@ -185,6 +185,15 @@ def test_a_dead_connection_is_replaced_once(face: Any, server: ScriptedServer) -
     assert len(outcome.error.attempts) == 1
 
 
+def test_only_a_pooled_connection_is_replaced_for_nothing(face: Any) -> None:
+    with ScriptedServer() as server:
+        url = server.url
+    outcome = face.stream(face.client(url, max_retries=0))
+    assert type(outcome.error) is aichatfree.ConnectError
+    assert outcome.error.attempts == ()
+    assert not outcome.error.reused_connection
+
+
 def test_an_idle_connection_that_the_server_closed(face: Any) -> None:
     with ScriptedServer(idle_seconds=0.1) as server:
         client = face.client(server, max_retries=0)
