@@ -132,7 +132,7 @@ async def _run(call: Call, line: _Line, transport: AiohttpTransport) -> AsyncGen
             exchange = line.exchange = transport.exchange(call.sending(attempt), call.deadline)
             try:
                 try:
-                    if line.closed:
+                    if line.closed or transport.users <= 0:  # or the client was, while this waited for its next try
                         raise closed_by_caller()
                     await exchange.send()
                     reader = call.answered(exchange)
@@ -153,7 +153,7 @@ async def _run(call: Call, line: _Line, transport: AiohttpTransport) -> AsyncGen
                     exchange.close()
             except AIChatFreeError as error:
                 call.failed(error)
-                if line.closed:
+                if line.closed or transport.users <= 0:  # closed, or nobody is left who would close a new connection
                     raise
                 attempt = flow.throw(error)
                 call.restart()

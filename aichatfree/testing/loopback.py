@@ -94,7 +94,8 @@ class LoopbackServer:
                 task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        # asyncio raises AttributeError where a client goes away at the very end of a TLS handshake.
+        with contextlib.suppress(OSError, AttributeError):
             await asyncio.get_running_loop().connect_accepted_socket(self._new_connection, sock, ssl=self._tls)
 
     async def _stop(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import math
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -132,5 +133,6 @@ def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
 
 
 def _dispose_all(loops: dict[asyncio.AbstractEventLoop, LoopSession]) -> None:
-    while loops:
-        loops.popitem()[1].dispose()
+    with suppress(KeyError):  # it is empty now
+        while True:
+            loops.popitem()[1].dispose()

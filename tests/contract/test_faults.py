@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
+from inspect import signature
 from typing import Any
 
+import aiohttp
 import pytest
 
 import aichatfree
@@ -155,6 +157,8 @@ NO_HTTP = {
 
 @pytest.mark.parametrize("name", NO_HTTP)
 def test_no_http(face: Any, server: ScriptedServer, name: str) -> None:
+    if face.is_async and name == "many headers" and "max_headers" not in signature(aiohttp.ClientSession).parameters:
+        pytest.skip("this aiohttp, older than 3.14, does not count headers")
     outcome = fail(face, server, NO_HTTP[name])
     assert type(outcome.error) is aichatfree.ConnectError
     assert "HTTP" in str(outcome.error)
