@@ -52,7 +52,10 @@ def running_worker(*arguments: object) -> Iterator[Callable[[int], Sample]]:
 
         def measure(calls: int) -> Sample:
             print(calls, file=questions, flush=True)
-            seen = json.loads(answers.readline())
+            answer = answers.readline()
+            if not answer:
+                raise SystemExit(f"{arguments[0]} failed: what it said stands above")
+            seen = json.loads(answer)
             return Sample(seen.pop("cpu"), seen.pop("wall"), seen)
 
         yield measure
