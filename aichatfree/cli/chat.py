@@ -73,6 +73,9 @@ class Chat:
         from .chat_commands import Leave, run_command
         from .chat_input import Input
 
+        if not self._plain:
+            from . import markdown  # noqa: F401 - now, and not amid the first reply, where Ctrl-C would hit the loading
+
         keyboard = Input()
         self.tell(f"This is a chat with {self.client.base_url}. /help lists the commands, Ctrl-D ends it.")
         self.show_last()

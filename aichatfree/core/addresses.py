@@ -10,12 +10,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ..errors import InvalidRequestError
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+_USERINFO = r"(?is)^([a-z][a-z0-9+.-]*://)?.*@"
 
 
 def hide_userinfo(url: str) -> str:
     """A URL without the user and password it may hold."""
-    return _USERINFO.sub(r"\1***@", url)
+    return re.sub(_USERINFO, r"\1***@", url)
 
 
 def split_userinfo(url: str) -> tuple[str, str | None]:

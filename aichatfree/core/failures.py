@@ -38,11 +38,12 @@ MAX_SHOWN = 300
 
 # None of these may take more than linear time: the 64 KiB they search are the server's. So no run of characters may
 # reach beyond the next place where a match could begin.
-_BRACKET = re.compile(r"\[(\d{3})(?: [^\[\]]*)?\]")
-_RETRY_IN = re.compile(r"retry in (\d{1,9}(?:\.\d{1,9})?) ?(ms|s\b|seconds?|m\b|minutes?)?", re.IGNORECASE)
+# Compiled, and kept, by re when first used: few calls fail, and each would cost every import.
+_BRACKET = r"\[(\d{3})(?: [^\[\]]*)?\]"
+_RETRY_IN = r"(?i)retry in (\d{1,9}(?:\.\d{1,9})?) ?(ms|s\b|seconds?|m\b|minutes?)?"
 _UNIT_SECONDS = {"ms": 0.001, "m": 60.0, "minute": 60.0, "minutes": 60.0}
-_TAGS = re.compile(r"<(script|style)\b(?:.*?</\1\s*>|.*)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
-_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
+_TAGS = r"(?is)<(script|style)\b(?:.*?</\1\s*>|.*)|<[^<>]*>"
+_TITLE = r"(?i)<title[^<>]*>([^<]*)"
 _QUOTA_WORDS = ("quota exceeded", "resource has been exhausted", "resource_exhausted", "exceeded your current quota")
 _OVERLOAD_WORDS = ("model is overloaded",)
 _REFUSAL_WORDS = (
@@ -200,10 +201,10 @@ def _read(text: str) -> _Said:
 
 def _plain(text: str) -> str:
     """The words of a page: its title, else its text, on one line."""
-    if "<" in text and (title := _TITLE.search(text)) and title[1].strip():
+    if "<" in text and (title := re.search(_TITLE, text)) and title[1].strip():
         text = title[1]
     elif text.lstrip().startswith("<"):
-        text = _TAGS.sub(" ", text)
+        text = re.sub(_TAGS, " ", text)
     import html  # its table of entities takes a while to load, and few errors are pages
 
     with suppress(ValueError):  # a character reference of more digits than int() takes
@@ -212,7 +213,7 @@ def _plain(text: str) -> str:
 
 
 def _upstream_status(said: _Said) -> int | None:
-    if bracket := _BRACKET.search(said.message):
+    if bracket := re.search(_BRACKET, said.message):
         return int(bracket[1])
     words = said.message.lower()
     if any(word in words for word in _QUOTA_WORDS):
@@ -287,7 +288,7 @@ def _retry_after(headers: Mapping[str, str], message: str, now: float) -> float 
     if at is not None:
         sent = parse_http_date(headers.get("date"))
         return max(0.0, at - (now if sent is None else sent))
-    if told := _RETRY_IN.search(message):
+    if told := re.search(_RETRY_IN, message):
         return float(told[1]) * _UNIT_SECONDS.get((told[2] or "s").lower(), 1.0)
     return None
 

@@ -131,8 +131,9 @@ class ReplyReader:
             at = text.find(letter, -self._longest)
             while 0 <= at < cut:
                 tail = text[at:]
-                if any(error.startswith(tail) for error in self._in_band_errors):
-                    cut = at
+                for error in self._in_band_errors:
+                    if error.startswith(tail):
+                        cut = at
                 at = text.find(letter, at + 1)
         if cut == length:
             self._held = ""

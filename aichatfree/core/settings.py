@@ -181,7 +181,7 @@ def _read_password(value: object) -> str | None:
     return _read_text("password")(value) or None if value is not None else None
 
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
 
 def _read_headers(value: object) -> Mapping[str, str]:
@@ -190,7 +190,7 @@ def _read_headers(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"headers is of type {type(value).__name__}: give a mapping of names to values")
     for name, text in value.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
             raise InvalidRequestError(f"headers has the name {name!r}, which is no HTTP header name")
         if not isinstance(text, str) or any(ord(c) > 255 or (ord(c) < 32 and c != "\t") for c in text):
             raise InvalidRequestError(f"headers[{name!r}] must be a str of Latin-1 without control characters")

@@ -102,9 +102,10 @@ class RequestsExchange:
         read: Callable[[int], bytes] = partial(raw.read1, decode_content=False)
         if self.incoming is not None and raw.chunked:
             read = self.incoming.read1  # all that urllib3 would do beyond that is counting a content-length
+        foreign = self.incoming is None
         while True:
             try:
-                if self.incoming is None:
+                if foreign:
                     self._limit_foreign(raw)
                 data = read(READ_SIZE)
             except FOREIGN_ERRORS as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from .canned_server import allow_many_files
@@ -20,10 +21,19 @@ def at_least_one(text: str) -> int:
     return number
 
 
+def output(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: name a file in a folder that exists")
+    return path
+
+
 def svg(text: str) -> Path:
     if not text.endswith(".svg"):
         raise argparse.ArgumentTypeError("the file's name must end with .svg")
-    return Path(text)
+    if find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install 'aichatfree[bench]'")
+    return output(text)
 
 
 def arguments() -> argparse.Namespace:
@@ -34,7 +44,7 @@ def arguments() -> argparse.Namespace:
         "--rounds", type=at_least_one, help=f"by default as many as a case needs, with --quick {QUICK_ROUNDS}"
     )
     parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
+    parser.add_argument("--json", type=output, metavar="FILE", help="write everything that was found")
     parser.add_argument("--plot", type=svg, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
     return parser.parse_args()
 

@@ -77,7 +77,12 @@ def test_one_case_alone_drawn_and_mistakes_explained(tmp_path: Path) -> None:
     assert "a fresh interpreter" in ended.stdout
     assert "short reply" not in ended.stdout
     assert not drawing or "</svg>" in plot.read_text("utf-8")
-    for mistake in (("--only", "nothing"), ("--rounds", "0"), ("--plot", "ratios.png")):
+    for mistake in (
+        ("--only", "nothing"),
+        ("--rounds", "0"),
+        ("--plot", "ratios.png"),
+        ("--json", "no/such/folder.json"),
+    ):
         ended = run(*mistake)
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
