@@ -141,7 +141,8 @@ class Call:
         if answer.status == 407:
             raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
         framing = answer.headers.get("transfer-encoding", "chunked")
-        if framing.lower() not in ("chunked", "identity"):  # the HTTP libraries would take the framing for text
+        if {coding.strip() for coding in framing.lower().split(",")} - {"chunked", "identity"}:
+            # The HTTP libraries would take the framing for text.
             raise interrupted(f"transfer-encoding {framing!r} is not known here")
         if answer.status in (204, 205):
             raise EmptyReplyError(f"the server answered with HTTP {answer.status}, which has no text: ask again")

@@ -165,9 +165,10 @@ class RequestsExchange:
             return self.deadline.error()
         if self._response is not None:
             return interrupted(error)
-        if any(isinstance(cause, _INVALID) for cause in causes):
+        problem = _problem(causes)
+        if problem != "no_http" and any(isinstance(cause, _INVALID) for cause in causes):
             return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
-        return connect_failure(_problem(causes), self.request.url, causes[-1], reused=self._reused)
+        return connect_failure(problem, self.request.url, causes[-1], reused=self._reused)
 
 
 def _is_timeout(error: BaseException) -> bool:
@@ -189,7 +190,7 @@ _PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[Exception], ...]], ...] = (
     ("dns", (socket.gaierror, urllib3.exceptions.NameResolutionError)),
     ("refused", (urllib3.exceptions.NewConnectionError, ConnectionRefusedError)),
     ("reset", (ConnectionError, http.client.RemoteDisconnected, BrokenPipeError)),
-    ("no_http", (http.client.HTTPException,)),
+    ("no_http", (http.client.HTTPException, urllib3.exceptions.InvalidHeader)),
 )
 
 

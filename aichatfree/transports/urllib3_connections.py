@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
+import ssl
 from contextvars import ContextVar
+from email.errors import MissingHeaderBodySeparatorDefect
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -101,6 +104,42 @@ class _Response(http.client.HTTPResponse):
         while 102 <= self.status < 200:
             self.headers = self.msg = None  # type: ignore[assignment]  # as before the first begin()
             super().begin()
+        if self._reader is not None:
+            self._settle_framing()
+
+    def _settle_framing(self) -> None:
+        """Read strictly where the body ends: what http.client cannot read, it takes for a body without a length.
+
+        Raises:
+            http.client.HTTPException: The headers do not say it, or in two ways.
+        """
+        if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in self.headers.defects):
+            raise http.client.HTTPException("a line of the headers is no header, and what follows it is lost")
+        codings, lengths = (
+            [value.strip().lower() for value in ",".join(self.headers.get_all(name, ())).split(",") if value.strip()]
+            for name in ("transfer-encoding", "content-length")
+        )
+        if codings and codings[-1] == "chunked" and not self.chunked:
+            self.chunked, self.chunk_left, self.length = True, None, None
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+        elif lengths and not self.chunked:
+            if len(set(lengths)) > 1 or not re.fullmatch(r"[0-9]{1,18}", lengths[0]):
+                raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)[:80]!r}")
+            if self.length is None:  # the same one twice in one line
+                self.length = int(lengths[0])
+                self.will_close = self._check_close()  # type: ignore[attr-defined]
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise ValueError("a chunk's size is negative")
+        return size
+
+    def _read_and_discard_trailer(self) -> None:
+        super()._read_and_discard_trailer()  # type: ignore[misc]
+        if self._reader is not None and self._reader.ended:
+            # http.client takes the end of the connection for the end of the body.
+            raise http.client.IncompleteRead(b"")
 
 
 class _Connection(HTTPConnection):
@@ -159,6 +198,11 @@ class _TLSConnection(_Connection, HTTPSConnection):
         super().connect()
         # Without verification urllib3 warns at every request. It was asked for (verify=False), and is said once.
         self.is_verified = True
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again: what TLS has decrypted beyond an answer would be taken for the next one."""
+        return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
 
 
 class _Pool(HTTPConnectionPool):

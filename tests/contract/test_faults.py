@@ -139,6 +139,23 @@ def test_a_framing_that_is_not_known_is_no_text(face: Any, server: ScriptedServe
     assert (outcome.error is None) == (outcome.text == "hello" and header == "chunked ")
 
 
+UNREADABLE = {
+    "two lengths": b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "a negative length": b"Content-Length: -5\r\n\r\nhello",
+    "a length that is no number": b"Content-Length: five\r\n\r\nhello",
+    "a chunk of negative size": b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    "a line that is no header": b"no header at all\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_framing_that_cannot_be_read_is_a_failure(face: Any, server: ScriptedServer, name: str) -> None:
+    server.enqueue(Reply.raw(b"HTTP/1.1 200 OK\r\n" + UNREADABLE[name]))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert isinstance(outcome.error, aichatfree.TransportError)
+    assert outcome.text == ""
+
+
 def test_what_follows_a_whole_answer_is_not_the_next_one(face: Any, server: ScriptedServer) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
     server.enqueue(Reply([whole, b"ok", Pause(0.05), whole + b"no", Pause(5)], exact=True), Reply("right"))
