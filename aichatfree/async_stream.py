@@ -90,9 +90,6 @@ class AsyncStream(BaseStream):
     ) -> None:
         await self.aclose()
 
-    def __repr__(self) -> str:
-        return self._describe(self.closed)
-
 
 class _Line:
     """What of a running call can be interrupted by another task: its exchange, or the wait before it."""

@@ -200,6 +200,6 @@ class BaseStream:
             raise self._call.failed(error)
         return self._call.text
 
-    def _describe(self, closed: bool) -> str:
-        state = "whole" if self._call.complete else "closed" if closed else "open"
+    def __repr__(self) -> str:
+        state = "whole" if self._call.complete else "closed" if self.closed else "open"
         return f"<{type(self).__name__} {state}, {len(self._call.text)} characters>"

@@ -89,9 +89,6 @@ class Stream(BaseStream):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return self._describe(self.closed)
-
 
 class _Line:
     """What of a running call can be interrupted from another thread: its exchange, or the wait before it."""

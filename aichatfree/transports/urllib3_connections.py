@@ -196,7 +196,7 @@ class _Connection(HTTPConnection):
 class _TLSConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        # Without verification urllib3 warns at every request. It was asked for (verify=False), and is said once.
+        # Without verification urllib3 warns at every request, of what the user asked for (verify=False).
         self.is_verified = True
 
     @property
