@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .urllib3_connections import current_exchange
 
 if TYPE_CHECKING:
     from .requests_transport import RequestsTransport
+    from .urllib3_connections import LimitedResponse
 
 READ_SIZE = 64 * 1024
 """Bytes asked for at a time. A read returns what has arrived, so this bounds memory and delays nothing."""
@@ -47,7 +48,7 @@ class RequestsExchange:
         self.deadline = deadline
         self.status = 0
         self.headers: Mapping[str, str] = {}
-        self.incoming: http.client.HTTPResponse | None = None
+        self.incoming: LimitedResponse | None = None
         """The answer as our own connections read it; None under a user's session or a mock."""
         self._transport = transport
         self._response: requests.Response | None = None
@@ -97,38 +98,41 @@ class RequestsExchange:
 
     def __iter__(self) -> Iterator[bytes]:
         """The body as it arrives; if it is compressed, so are these bytes."""
-        assert self._response is not None
-        raw = self._response.raw
-        read: Callable[[int], bytes] = partial(raw.read1, decode_content=False)
-        if self.incoming is not None and raw.chunked:
-            read = self.incoming.read1  # all that urllib3 would do beyond that is counting a content-length
-        foreign = self.incoming is None
-        while True:
-            try:
-                if foreign:
-                    self._limit_foreign(raw)
-                data = read(READ_SIZE)
-            except FOREIGN_ERRORS as error:
-                raise self._translate(error) from error
-            except Exception as error:
-                if self._aborted:  # the socket was taken away under the reader's hands
-                    raise closed_by_caller() from error
-                raise
-            if not data:
-                break
-            yield data
-            self.deadline.begin("idle")
+        try:
+            for data in self._body():
+                yield data
+                self.deadline.begin("idle")
+        except FOREIGN_ERRORS as error:
+            raise self._translate(error) from error
+        except Exception as error:
+            if self._aborted:  # the socket was taken away under the reader's hands
+                raise closed_by_caller() from error
+            raise
         if self._aborted:
             raise closed_by_caller()
         self._whole = True
 
-    def _limit_foreign(self, raw: Any) -> None:
-        """Limit one read on a connection that is not ours, as well as that can be done."""
-        if self.deadline.expired():
-            raise TimeoutError("the limit passed")
-        sock = getattr(getattr(raw, "connection", None), "sock", None)
-        if sock is not None:
-            sock.settimeout(self.deadline.remaining())
+    def _body(self) -> Iterator[bytes]:
+        assert self._response is not None
+        raw = self._response.raw
+        if self.incoming is None:
+            return self._foreign_body(raw)
+        if self.incoming.chunked:
+            return self.incoming.chunks()
+        return iter(partial(raw.read1, READ_SIZE, decode_content=False), b"")
+
+    def _foreign_body(self, raw: Any) -> Iterator[bytes]:
+        """The body from a connection that is not ours: each read is limited as well as that can be done."""
+        while True:
+            if self.deadline.expired():
+                raise TimeoutError("the limit passed")
+            sock = getattr(getattr(raw, "connection", None), "sock", None)
+            if sock is not None:
+                sock.settimeout(self.deadline.remaining())
+            data = raw.read1(READ_SIZE, decode_content=False)
+            if not data:
+                return
+            yield data
 
     def abort(self) -> None:
         """Unblock whatever the exchange is waiting for, from any thread."""

@@ -11,8 +11,10 @@ import io
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from contextvars import ContextVar
 from email.errors import MissingHeaderBodySeparatorDefect
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -39,6 +41,8 @@ current_exchange: ContextVar[list[RequestsExchange]] = ContextVar("aichatfree_ex
 is emptied after the sending, so that nobody who keeps the context keeps the exchange."""
 
 _SLACK_SECONDS = 0.05
+_MAX_LINE = 8 * 1024
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 def _sending() -> RequestsExchange | None:
@@ -84,7 +88,7 @@ class _LimitedReader(io.RawIOBase):
             super().close()
 
 
-class _Response(http.client.HTTPResponse):
+class LimitedResponse(http.client.HTTPResponse):
     """An HTTP answer that is read within the limits of its call, and skips every interim (1xx) answer."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
@@ -97,6 +101,7 @@ class _Response(http.client.HTTPResponse):
             exchange.incoming = self
 
     def begin(self) -> None:
+        """Read the status and the headers."""
         super().begin()
         if self._reader is not None and self._reader.ended:
             # http.client takes the end of the connection for the end of the headers.
@@ -129,23 +134,45 @@ class _Response(http.client.HTTPResponse):
                 self.length = int(lengths[0])
                 self.will_close = self._check_close()  # type: ignore[attr-defined]
 
-    def _read_next_chunk_size(self) -> int:
-        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
-        if size < 0:
-            raise ValueError("a chunk's size is negative")
-        return size
+    def chunks(self) -> Iterator[bytes]:
+        """A chunked body as it arrives, read strictly: http.client passes over what does not belong between chunks.
 
-    def _read_and_discard_trailer(self) -> None:
-        super()._read_and_discard_trailer()  # type: ignore[misc]
-        if self._reader is not None and self._reader.ended:
-            # http.client takes the end of the connection for the end of the body.
-            raise http.client.IncompleteRead(b"")
+        Raises:
+            http.client.HTTPException: The chunks are invalid, or end too soon.
+        """
+        file = self.fp
+        while left := _chunk_size(file.readline(_MAX_LINE)):
+            while left:
+                data = file.read1(min(left, BUFFER_SIZE))
+                if not data:
+                    raise http.client.IncompleteRead(b"", left)
+                yield data
+                left -= len(data)
+            if (line := file.read(2)) != b"\r\n":
+                raise _invalid_chunk(line, 2)
+        while (line := file.readline(_MAX_LINE)) != b"\r\n":  # trailers
+            if not line.endswith(b"\r\n"):
+                raise _invalid_chunk(line, _MAX_LINE)
+
+
+@lru_cache(maxsize=64)  # few sizes come again and again, and to parse one anew takes as long as all the rest
+def _chunk_size(line: bytes) -> int:
+    found = _CHUNK_SIZE.fullmatch(line)
+    if found is None:
+        raise _invalid_chunk(line, _MAX_LINE)
+    return int(found[1], 16)
+
+
+def _invalid_chunk(line: bytes, asked: int) -> http.client.HTTPException:
+    if len(line) < asked and not line.endswith(b"\n"):
+        return http.client.IncompleteRead(line)
+    return http.client.HTTPException(f"the chunks of the body are invalid where it says {line[:80]!r}")
 
 
 class _Connection(HTTPConnection):
     """A connection that connects, sends and reads within the limits of the exchange it serves."""
 
-    response_class = _Response
+    response_class = LimitedResponse
 
     def _new_conn(self) -> socket.socket:
         """Try the addresses of the host in turn, all of them within the one limit."""

@@ -144,6 +144,9 @@ UNREADABLE = {
     "a negative length": b"Content-Length: -5\r\n\r\nhello",
     "a length that is no number": b"Content-Length: five\r\n\r\nhello",
     "a chunk of negative size": b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    "a chunk with a sign": b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk of a size in Python's way": b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+    "a chunk without a size": b"Transfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n",
     "a line that is no header": b"no header at all\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 }
 
@@ -154,6 +157,39 @@ def test_a_framing_that_cannot_be_read_is_a_failure(face: Any, server: ScriptedS
     outcome = face.stream(face.client(server, max_retries=0))
     assert isinstance(outcome.error, aichatfree.TransportError)
     assert outcome.text == ""
+
+
+@pytest.mark.parametrize(
+    "rest", [b"XX5\r\nhello\r\n0\r\n\r\n", b"hello\r\n0\r\n\r\n", b"\r\n0\r\nTrailer: x", b"\r\n0\r\n", b"\r\n0", b"\r"]
+)
+def test_chunks_that_go_wrong_after_text(face: Any, server: ScriptedServer, rest: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server.enqueue(Reply([head, Pause(0.05), b"5\r\nfirst", Pause(0.05), rest], exact=True))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.StreamInterruptedError
+    assert outcome.error.__cause__ is not None
+    assert outcome.text == "first"
+
+
+def test_a_line_of_a_chunk_that_goes_on_and_on(face: Any, server: ScriptedServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server.enqueue(Reply.raw(head + b"5;" + b"x" * 100_000 + b"\r\nhello\r\n0\r\n\r\n"))
+    outcome = face.stream(face.client(server, max_retries=0))
+    if face.is_async:  # aiohttp passes over it, however long it is
+        assert outcome.error is None
+        assert outcome.text == "hello"
+    else:
+        assert type(outcome.error) is aichatfree.StreamInterruptedError
+        assert len(str(outcome.error)) < 300
+
+
+def test_extensions_and_trailers_are_passed_over(face: Any, server: ScriptedServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"5;name=value\r\nfirst\r\n00A\r\n and more.\r\n0\r\nTrailer: x\r\nAnother: y\r\n\r\n"
+    server.enqueue(Reply.raw(head + body), Reply("next"))
+    client = face.client(server, max_retries=0)
+    assert face.generate(client) == "first and more."
+    assert face.generate(client) == "next"
 
 
 def test_what_follows_a_whole_answer_is_not_the_next_one(face: Any, server: ScriptedServer) -> None:

@@ -19,7 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 import aichatfree
 from aichatfree import AsyncClient, Client
 from aichatfree.testing import Reply, ScriptedServer
-from aichatfree.transports import aiohttp_transport, requests_transport
+from aichatfree.transports import aiohttp_transport, requests_transport, urllib3_connections
 
 
 def subclasses(*bases: type[BaseException]) -> Iterator[type[BaseException]]:
@@ -84,10 +84,10 @@ def test_sending_sync(kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 def test_reading_sync(kind: type[BaseException], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     error = made(kind)
 
-    def read1(*args: Any, **kwargs: Any) -> Any:
+    def chunks(*args: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(http.client.HTTPResponse, "read1", read1)
+    monkeypatch.setattr(urllib3_connections.LimitedResponse, "chunks", chunks)
     with Client(server.url, max_retries=0) as client, pytest.raises(aichatfree.TransportError) as caught:
         client.generate("hi")
     ours(caught.value, error)
@@ -128,7 +128,7 @@ def test_the_walk_finds_what_it_should() -> None:
 
 
 def test_a_bug_of_our_own_is_not_hidden(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http.client.HTTPResponse, "read1", lambda *args: 1 / 0)
+    monkeypatch.setattr(urllib3_connections.LimitedResponse, "chunks", lambda *args: 1 / 0)
     with Client(server.url) as client, pytest.raises(ZeroDivisionError):
         client.generate("hi")
     server.wait_connections(0)
