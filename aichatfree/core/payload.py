@@ -101,13 +101,12 @@ _quoted = json.JSONEncoder(ensure_ascii=False).encode
 def dump_contents(contents: Sequence[Content]) -> bytes:
     """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
     # Each text by itself: in one string of them all, a single emoji would make every character four bytes wide.
-    return b"[%b]" % b",".join(
-        [
-            b'{"role":"%b","parts":[%b]}'
-            % (role.encode(), b",".join([b'{"text":%b}' % _quoted(part).encode() for part in parts]))
-            for role, parts in contents
-        ]
-    )
+    turns = [
+        b'{"role":"%b","parts":[{"text":%b}]}'
+        % (role.encode(), b'},{"text":'.join([_quoted(part).encode() for part in parts]))
+        for role, parts in contents
+    ]
+    return b"[%b]" % b",".join(turns)
 
 
 @lru_cache(maxsize=64)
