@@ -30,7 +30,12 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.item
 
 LAYERS = ["errors", "core", "transports", "clients", "above"]
 CLIENTS = ("base", "client", "stream", "async_client", "async_stream")
-SYNC_TRANSPORT = ("transports.requests_transport", "transports.requests_exchange", "transports.urllib3_connections")
+SYNC_TRANSPORT = (
+    "transports.requests_transport",
+    "transports.requests_exchange",
+    "transports.urllib3_connections",
+    "transports.lookups",
+)
 ASYNC_TRANSPORT = ("transports.aiohttp_transport", "transports.aiohttp_exchange", "transports.aiohttp_sessions")
 MADE_BY_CLIENTS = ("conversation", "mapping", "check")
 """What clients make, or do, for their users: they import it inside the method that does."""

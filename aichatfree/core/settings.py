@@ -35,8 +35,7 @@ class Timeout:
     """The limits of one call, in seconds; None is no limit.
 
     Args:
-        connect: From the start of a try until the connection, with DNS, proxy and TLS, is there. (The synchronous
-            client cannot cut short a name lookup, which has the limits of the system's resolver.)
+        connect: From the start of a try until the connection, with DNS, proxy and TLS, is there.
         first_byte: From there until the first byte of the reply: the request on its way, the server's thinking, the
             headers.
         idle: Between one piece of the reply and the next.

@@ -45,6 +45,7 @@ class AiohttpExchange:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._held: LoopSession | None = None
+        self._sender: _Sender | None = None
         self._connection: Any = None
         self._protocol: Any = None
         self._read = 0
@@ -108,6 +109,7 @@ class AiohttpExchange:
         held = self._held = await self._transport.loop_session()
         slot = [self]
         token = current_exchange.set(slot)
+        sender = self._sender = _Sender(asyncio.current_task())
         try:
             sending = self._transport.post(self.request, self.deadline, held)
             if held is None:
@@ -116,7 +118,13 @@ class AiohttpExchange:
                 response = await sending
         except FOREIGN_ERRORS as error:
             raise self._translate(error) from error
+        except asyncio.CancelledError as error:
+            if sender.resume():
+                raise closed_by_caller() from error
+            raise
         finally:
+            sender.resume()
+            self._sender = None
             slot.clear()
             current_exchange.reset(token)
         self._response = response
@@ -190,6 +198,8 @@ class AiohttpExchange:
     def abort(self) -> None:
         """Unblock whatever the exchange is waiting for."""
         self._aborted = True
+        if self._sender is not None and self._connection is None:
+            self._sender.interrupt()
         self._cut()
 
     def _cut(self) -> None:
@@ -231,6 +241,27 @@ class AiohttpExchange:
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
         return connect_failure(_problem(error), self.request.url, error, reused=self._reused)
+
+
+class _Sender:
+    """The task that sends a request. While it connects, to cancel it is the only way to unblock it."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._counts = hasattr(task, "uncancel")  # since Python 3.11 a task counts how often it is cancelled
+        self._before = task.cancelling() if self._counts else 0
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """Let what the task waits for raise CancelledError."""
+        if not self._interrupted:
+            self._interrupted = True
+            self._task.cancel()
+
+    def resume(self) -> bool:
+        """Take the interruption back, if there was one; return whether nobody else has cancelled the task."""
+        interrupted, self._interrupted = self._interrupted, False
+        return interrupted and not (self._counts and self._task.uncancel() > self._before)
 
 
 _PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (

@@ -19,6 +19,7 @@ from ..errors import AIChatFreeError, InvalidRequestError
 from .urllib3_connections import current_exchange
 
 if TYPE_CHECKING:
+    from .lookups import Lookup
     from .requests_transport import RequestsTransport
     from .urllib3_connections import LimitedResponse
 
@@ -52,22 +53,33 @@ class RequestsExchange:
         """The answer as our own connections read it; None under a user's session or a mock."""
         self._transport = transport
         self._response: requests.Response | None = None
+        self._lookup: Lookup | None = None
+        self._duplicate: socket.socket | None = None
         self._socket: Any = None
         self._fresh = False
         self._reused = False
         self._aborted = False
         self._whole = False
 
+    def looking_up(self, lookup: Lookup) -> None:
+        """The addresses of the server are being looked up."""
+        self._lookup = lookup
+        if self._aborted:
+            lookup.abort()
+
     def opened(self, sock: socket.socket) -> None:
         """A new connection is being made on ``sock``."""
         self._fresh = True
-        self._hold(sock)
+        self._let_go()
+        self._duplicate = sock.dup()  # TLS takes the socket itself out of all other hands until its handshake is done
+        self._hold(self._duplicate)
         if self._aborted:
             raise ConnectionAbortedError("the call was closed")
 
     def connected(self, sock: Any) -> None:
         """The request is about to go out on ``sock``."""
         self._reused = not self._fresh
+        self._let_go()
         self._hold(sock)
         self.deadline.begin("first_byte")
 
@@ -75,6 +87,11 @@ class RequestsExchange:
         self._socket = sock
         if self._aborted:
             self.abort()
+
+    def _let_go(self) -> None:
+        duplicate, self._duplicate = self._duplicate, None
+        if duplicate is not None:
+            duplicate.close()
 
     def send(self) -> None:
         """Send the request, and wait for the status and the headers of the answer.
@@ -137,6 +154,8 @@ class RequestsExchange:
     def abort(self) -> None:
         """Unblock whatever the exchange is waiting for, from any thread."""
         self._aborted = True
+        if self._lookup is not None:
+            self._lookup.abort()
         sock = getattr(self._socket, "socket", self._socket)  # urllib3's TLS in TLS wraps the socket
         try:
             if sock is not None:
@@ -150,6 +169,7 @@ class RequestsExchange:
         """Give the connection back if the answer was read to its end, else close it."""
         response, self._response = self._response, None
         self._socket = None
+        self._let_go()
         if response is None:
             return
         if self._whole and self.incoming is not None:

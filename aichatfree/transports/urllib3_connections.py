@@ -25,6 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
+from .lookups import Lookup
 from .network import Network
 
 if TYPE_CHECKING:
@@ -177,8 +178,13 @@ class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Try the addresses of the host in turn, all of them within the one limit."""
         exchange = _sending()
+        lookup = Lookup(self.host, self.port, allowed_gai_family())
+        if exchange:
+            exchange.looking_up(lookup)
         try:
-            addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+            addresses = lookup.result(exchange.deadline.remaining() if exchange else self.timeout)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error
         except (OSError, UnicodeError) as error:
             gai_error = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
             raise NameResolutionError(self.host, self, gai_error) from error

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -233,33 +232,6 @@ def test_close_from_another_thread(server: ScriptedServer, name: str, no_leaks: 
         assert isinstance(error, StreamInterruptedError if name != "between tries" else aichatfree.AIChatFreeError)
         assert error.partial == stream.text
         server.wait_connections(0)
-
-
-def test_close_while_connecting() -> None:
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):  # the queue is full now, and a connection attempt gets no answer
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        time.sleep(0.05)
-        stream = Client(f"http://127.0.0.1:{listener.getsockname()[1]}").stream("hi")
-        caught: list[BaseException] = []
-
-        def read() -> None:
-            try:
-                stream.until_done()
-            except StreamInterruptedError as error:
-                caught.append(error)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        time.sleep(0.2)
-        stream.close()
-        reader.join(1)
-        assert not reader.is_alive()
-        assert len(caught) == 1
 
 
 @pytest.mark.parametrize("name", WAITS)

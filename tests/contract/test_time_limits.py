@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,58 +25,6 @@ def expect(outcome: Any, phase: str, limit: float = SHORT) -> None:
     assert limit - 0.02 <= outcome.seconds <= limit + LATE
     assert f"{limit:g} s" in str(error)
     assert error.partial == outcome.text
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts connections and never says a word: a TLS handshake stalls there."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
-
-
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port whose queue of connections is full: a connection attempt gets no answer."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    held = []
-    for _ in range(3):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(listener.getsockname())
-        held.append(filler)
-    time.sleep(0.02)
-    yield listener.getsockname()[1]
-    for filler in held:
-        filler.close()
-    listener.close()
-
-
-@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
-def test_connecting_is_limited(face: Any, full_port: int, limits: Timeout) -> None:
-    client = face.client(f"http://127.0.0.1:{full_port}", timeout=limits, max_retries=0)
-    expect(face.stream(client), "total" if limits.total else "connect")
-
-
-@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
-def test_a_tls_handshake_is_limited(face: Any, silent_port: int, limits: Timeout) -> None:
-    client = face.client(f"https://127.0.0.1:{silent_port}", timeout=limits, max_retries=0)
-    outcome = face.stream(client)
-    # Both clients read the certificates before they connect, which is no part of a wait.
-    assert type(outcome.error) is RequestTimeoutError
-    assert outcome.error.phase == ("total" if limits.total else "connect")
-    assert outcome.seconds <= SHORT + LATE + 0.2
-
-
-@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
-def test_a_proxy_tunnel_is_limited(face: Any, silent_port: int, limits: Timeout) -> None:
-    proxy = f"http://127.0.0.1:{silent_port}"
-    client = face.client("https://example.invalid", proxy=proxy, timeout=limits, max_retries=0)
-    outcome = face.stream(client)
-    assert type(outcome.error) is RequestTimeoutError
-    assert outcome.error.phase == ("total" if limits.total else "connect")
-    assert outcome.seconds <= SHORT + LATE + 0.2
 
 
 FIRST_BYTE = {

@@ -1,0 +1,251 @@
+"""Before a request is on its way: every stage of connecting has its limits, and ends at once when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
+from aichatfree.testing import Reply, ScriptedServer, Stall
+
+SHORT = 0.3
+LATE = 0.5
+"""Seconds by which an error may be late. Both clients read the certificates first, which is no part of a wait."""
+AT_ONCE = 0.2
+
+
+@pytest.fixture
+def silent_name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A name whose look-up gets no answer."""
+    over = threading.Event()
+    known = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "silent.invalid":
+            return known(host, *args, **kwargs)
+        over.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield "silent.invalid"
+    over.set()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says a word: a TLS handshake stalls there, and a proxy's tunnel."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue of connections is full: a connection attempt gets no answer."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(params=["look-up", "connection", "handshake", "tunnel", "handshake with a proxy"])
+def stalled(request: pytest.FixtureRequest, silent_name: str, silent_port: int, full_port: int) -> dict[str, Any]:
+    """What a client is told, so that its connecting goes as far as one stage and no further."""
+    stages = {
+        "look-up": {"base_url": f"http://{silent_name}"},
+        "connection": {"base_url": f"http://127.0.0.1:{full_port}"},
+        "handshake": {"base_url": f"https://127.0.0.1:{silent_port}"},
+        "tunnel": {"base_url": "https://example.invalid", "proxy": f"http://127.0.0.1:{silent_port}"},
+        "handshake with a proxy": {"base_url": "http://example.invalid", "proxy": f"https://127.0.0.1:{silent_port}"},
+    }
+    return {"max_retries": 0, **stages[request.param]}
+
+
+@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
+def test_every_stage_is_limited(face: Any, stalled: dict[str, Any], limits: Timeout) -> None:
+    outcome = face.stream(face.client(stalled.pop("base_url"), timeout=limits, **stalled))
+    assert type(outcome.error) is RequestTimeoutError, repr(outcome.error)
+    assert outcome.error.phase == ("total" if limits.total else "connect")
+    assert f"{SHORT:g} s" in str(outcome.error)
+    assert SHORT - 0.02 <= outcome.seconds <= SHORT + LATE
+
+
+def test_close_from_another_thread(no_leaks: None, stalled: dict[str, Any]) -> None:
+    with Client(**stalled) as client:
+        stream = client.stream("hi")
+        ended: list[tuple[float, Exception]] = []
+
+        def read() -> None:
+            try:
+                stream.until_done()
+            except Exception as error:
+                ended.append((time.monotonic(), error))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        time.sleep(0.3)
+        assert reader.is_alive()
+        closed = time.monotonic()
+        stream.close()
+        reader.join(5)
+        ((at, error),) = ended
+        assert type(error) is StreamInterruptedError, repr(error)
+        assert at - closed < AT_ONCE
+
+
+@pytest.mark.parametrize("sessions", ["its own", "the user's"])
+def test_aclose_from_another_task(no_leaks: None, stalled: dict[str, Any], sessions: str) -> None:
+    if sessions == "the user's" and "proxy" in stalled:
+        pytest.skip("the proxy is that session's affair")
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if sessions == "the user's":
+                stalled["session"] = await stack.enter_async_context(aiohttp.ClientSession())
+            client = await stack.enter_async_context(AsyncClient(**stalled))
+            stream = client.stream("hi")
+            caught: list[BaseException] = []
+
+            async def read() -> str:
+                try:
+                    await stream.until_done()
+                except Exception as error:
+                    caught.append(error)
+                await asyncio.sleep(0.01)  # a task that is still being cancelled would end here
+                return "alive"
+
+            reader = asyncio.create_task(read())
+            await asyncio.sleep(0.3)
+            assert not caught
+            closed = time.monotonic()
+            await stream.aclose()
+            assert await reader == "alive"
+            assert time.monotonic() - closed < AT_ONCE
+            assert [type(error) for error in caught] == [StreamInterruptedError]
+            if sys.version_info >= (3, 11):
+                assert reader.cancelling() == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("closed_too", [False, True], ids=["alone", "closed too"])
+def test_cancellation(no_leaks: None, stalled: dict[str, Any], closed_too: bool) -> None:
+    if closed_too and sys.version_info < (3, 11):
+        pytest.skip("before Python 3.11 a task does not count who cancels it")
+
+    async def main() -> None:
+        async with AsyncClient(**stalled) as client:
+            stream = client.stream("hi")
+            reader = asyncio.create_task(stream.until_done())
+            await asyncio.sleep(0.3)
+            cancelled = time.monotonic()
+            if closed_too:
+                await stream.aclose()
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+            assert time.monotonic() - cancelled < AT_ONCE
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11 a task does not count who cancels it")
+def test_aclose_in_a_task_that_was_cancelled_before(stalled: dict[str, Any]) -> None:
+    """Whoever cleans up after a cancellation may make calls, and have them closed, like anyone else."""
+
+    async def main() -> None:
+        async with AsyncClient(**stalled) as client:
+            stream = client.stream("hi")
+
+            async def work() -> str:
+                try:
+                    await asyncio.sleep(30)
+                finally:
+                    with contextlib.suppress(StreamInterruptedError):
+                        await stream.until_done()
+                    cleaned.append("up")
+                return "never"
+
+            cleaned: list[str] = []
+            worker = asyncio.create_task(work())
+            await asyncio.sleep(0.05)
+            worker.cancel()
+            await asyncio.sleep(0.3)
+            await stream.aclose()
+            with pytest.raises(asyncio.CancelledError):
+                await worker
+            assert cleaned == ["up"]
+            assert worker.cancelling() == 1
+
+    run(main())
+
+
+def test_aclose_while_a_session_of_the_users_waits_for_the_answer(server: ScriptedServer, no_leaks: None) -> None:
+    server.enqueue(Reply("x", fault=Stall("before-answer")))
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session, AsyncClient(server.url, session=session) as client:
+            stream = client.stream("hi")
+            reader = asyncio.create_task(stream.until_done())
+            await asyncio.to_thread(server.wait_requests, 1)
+            closed = time.monotonic()
+            await stream.aclose()
+            with pytest.raises(StreamInterruptedError):
+                await reader
+            assert time.monotonic() - closed < AT_ONCE
+
+    run(main())
+
+
+def run(main: Any) -> None:
+    """asyncio.run(), but for the wait for threads: one of them waits for the answer that never comes."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        assert not asyncio.all_tasks(loop)
+    finally:
+        loop.close()
+
+
+class TestLookup:
+    """The synchronous client's; asyncio has its own."""
+
+    def test_an_address_needs_no_thread(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "127.0.0.1" in server.url
+        server.enqueue(Reply("Hello"))
+
+        def start(self: threading.Thread) -> None:
+            pytest.fail("a thread was started")
+
+        with Client(server.url) as client:
+            monkeypatch.setattr(threading.Thread, "start", start)
+            assert client.generate("hi") == "Hello"
+
+    def test_without_threads(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        server.enqueue(Reply("Hello"))
+
+        def start(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with Client(server.url.replace("127.0.0.1", "localhost")) as client:
+            monkeypatch.setattr(threading.Thread, "start", start)
+            assert client.generate("hi") == "Hello"
+
+    def test_a_name(self, server: ScriptedServer, no_leaks: None) -> None:
+        server.enqueue(Reply("Hello"))
+        with Client(server.url.replace("127.0.0.1", "localhost")) as client:
+            assert client.generate("hi") == "Hello"
