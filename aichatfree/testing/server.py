@@ -62,7 +62,7 @@ class ScriptedServer(LoopbackServer):
         check: bool = True,
     ) -> None:
         super().__init__(tls)
-        self.default: Answer = DEFAULT_REPLY
+        self._default: Answer = DEFAULT_REPLY
         self.clock_offset_seconds = clock_offset_seconds
         self._secret = secret
         self._passwords = protocol.passwords_of(password)
@@ -100,10 +100,28 @@ class ScriptedServer(LoopbackServer):
         with self._changed:
             return len(self._queue)
 
+    @property
+    def default(self) -> Answer:
+        """What is served while nothing is enqueued.
+
+        Raises:
+            TypeError: It is set to neither a Reply nor a function.
+        """
+        return self._default
+
+    @default.setter
+    def default(self, answer: Answer) -> None:
+        self._default = _checked(answer)
+
     def enqueue(self, *replies: Answer) -> None:
-        """Serve these to the next requests, one each, in this order."""
+        """Serve these to the next requests, one each, in this order.
+
+        Raises:
+            TypeError: One is neither a Reply nor a function.
+        """
+        checked = [_checked(reply) for reply in replies]
         with self._changed:
-            self._queue.extend(replies)
+            self._queue.extend(checked)
 
     def reset(self) -> None:
         """Forget replies, requests and the count of connections; `default` is as at the start."""
@@ -210,7 +228,10 @@ class ScriptedServer(LoopbackServer):
         if isinstance(answer, Reply):
             return answer
         try:
-            return answer(request)
+            reply = answer(request)
+            if not isinstance(reply, Reply):
+                raise TypeError(f"it returned {reply!r}, which is no Reply")
+            return reply
         except Exception as exc:
             return Reply.error(500, f"The function that should choose a reply failed: {exc!r}")
 
@@ -232,3 +253,9 @@ class ScriptedServer(LoopbackServer):
             return None
         headers = {"content-type": verdict.content_type}
         return Reply(verdict.body, status=verdict.status, reason=verdict.reason, headers=headers)
+
+
+def _checked(answer: Answer) -> Answer:
+    if isinstance(answer, Reply) or callable(answer):
+        return answer
+    raise TypeError(f"an answer is a Reply or a function that returns one, not {answer!r}: write Reply({answer!r})")

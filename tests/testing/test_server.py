@@ -83,6 +83,20 @@ def test_a_function_that_fails_says_so(server: ScriptedServer) -> None:
     assert b"KeyError('oops')" in body
 
 
+def test_what_is_no_reply_is_refused_at_once(server: ScriptedServer) -> None:
+    text: Any = "hello"
+    with pytest.raises(TypeError, match=r"write Reply\('hello'\)"):
+        server.enqueue(Reply("one"), text)
+    assert server.pending == 0
+    with pytest.raises(TypeError, match="or a function"):
+        server.default = text
+    server.enqueue(lambda _: text)
+    with Poster(server) as post:
+        status, body = post()
+    assert status == 500
+    assert b"'hello', which is no Reply" in body
+
+
 def test_without_a_script_it_judges_as_the_real_server() -> None:
     with ScriptedServer(secret="s", password="pw1,pw2") as server, Poster(server) as post:
         good = payload(secret="s", password="pw2")
