@@ -355,6 +355,12 @@ def test_each_client_imports_only_its_own_library() -> None:
     assert not loaded_by("from aichatfree import AsyncClient") & {"requests", "aichatfree.client"}
 
 
+def test_a_client_imports_no_heavy_helpers() -> None:
+    own = loaded_by("from aichatfree import Client") - loaded_by("import requests")
+    assert "aichatfree.client" in own
+    assert not own & {"dataclasses", "inspect", "concurrent.futures"}
+
+
 def test_importing_changes_nothing_but_a_quiet_logger() -> None:
     code = (
         "import logging, os, warnings, requests, aiohttp\n"

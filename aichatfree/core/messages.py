@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
 from ..errors import InvalidRequestError
 from .signing import well_formed
+from .values import Value
 
 BLANK_LINE = "\n\n"
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(Value):
     """One message of a conversation.
 
     Args:
@@ -23,6 +22,9 @@ class Message:
 
     role: str
     content: str
+
+    def __init__(self, role: str, content: str) -> None:
+        super().__init__(role=role, content=content)
 
 
 Messages = Union[str, Message, Mapping[str, Any], Iterable[Union[str, Message, Mapping[str, Any]]]]

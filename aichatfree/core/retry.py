@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ from ..errors import (
     StreamInterruptedError,
 )
 from .deadlines import MAX_SECONDS, Deadline
+from .values import Value
 
 if TYPE_CHECKING:
     from .payload import Request
@@ -30,8 +30,7 @@ MAX_REDIRECTS = 3
 _NEVER_PASSES = (501, 505)
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Value):
     """How often a call is tried again, and how long to wait before that.
 
     The wait before retry *n* is drawn evenly between 0 and ``initial_delay * 2**(n-1)`` ("full jitter"), at most
@@ -47,20 +46,27 @@ class RetryPolicy:
         InvalidRequestError: A number is negative, is none, or is more than :data:`~.deadlines.MAX_SECONDS`.
     """
 
-    max_retries: int = 2
-    initial_delay: float = 0.5
-    max_delay: float = 8.0
-    max_retry_after: float = 60.0
+    max_retries: int
+    initial_delay: float
+    max_delay: float
+    max_retry_after: float
 
-    def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
-            raise InvalidRequestError(f"max_retries is {self.max_retries!r}: give an int, 0 for no retries")
-        for delay in fields(self)[1:]:
-            value = getattr(self, delay.name)
+    def __init__(
+        self,
+        max_retries: int = 2,
+        initial_delay: float = 0.5,
+        max_delay: float = 8.0,
+        max_retry_after: float = 60.0,
+    ) -> None:
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+            raise InvalidRequestError(f"max_retries is {max_retries!r}: give an int, 0 for no retries")
+        delays = {"initial_delay": initial_delay, "max_delay": max_delay, "max_retry_after": max_retry_after}
+        for name, value in delays.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_SECONDS:
                 raise InvalidRequestError(
-                    f"{delay.name} is {value!r}: give seconds as a number, 0 or more; the most is {MAX_SECONDS:g}"
+                    f"{name} is {value!r}: give seconds as a number, 0 or more; the most is {MAX_SECONDS:g}"
                 )
+        super().__init__(max_retries=max_retries, **delays)
 
     def may_pass(self, error: AIChatFreeError, *, restartable: bool = False) -> bool:
         """Whether the same request may succeed where it has just met ``error``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Union
 from urllib.parse import SplitResult, unquote
 
@@ -14,6 +14,7 @@ from .addresses import hide_userinfo, read_base_url, read_proxy, split_userinfo
 from .deadlines import MAX_SECONDS
 from .headers import is_secret_header
 from .retry import RetryPolicy
+from .values import Value
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +31,7 @@ IN_BAND_ERRORS: Final = ("Internal server error",)
 Verify = Union[bool, str, "os.PathLike[str]", "ssl.SSLContext"]
 
 
-@dataclass(frozen=True)
-class Timeout:
+class Timeout(Value):
     """The limits of one call, in seconds; None is no limit.
 
     Args:
@@ -45,14 +45,21 @@ class Timeout:
         InvalidRequestError: A limit is no positive number, or more than :data:`~.deadlines.MAX_SECONDS`.
     """
 
-    connect: float | None = 10.0
-    first_byte: float | None = 60.0
-    idle: float | None = 60.0
-    total: float | None = None
+    connect: float | None
+    first_byte: float | None
+    idle: float | None
+    total: float | None
 
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            _check_seconds(f"timeout {limit.name}", getattr(self, limit.name))
+    def __init__(
+        self,
+        connect: float | None = 10.0,
+        first_byte: float | None = 60.0,
+        idle: float | None = 60.0,
+        total: float | None = None,
+    ) -> None:
+        super().__init__(connect=connect, first_byte=first_byte, idle=idle, total=total)
+        for name, seconds in vars(self).items():
+            _check_seconds(f"timeout {name}", seconds)
 
     @classmethod
     def of(cls, value: Timeout | float | None) -> Timeout:
@@ -74,24 +81,29 @@ def _check_seconds(name: str, value: object) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """Everything that shapes a call, checked. Made by :meth:`resolve`; no secret appears in its repr."""
 
     base_url: str = DEFAULT_BASE_URL
-    authorization: str | None = field(default=None, repr=False)
+    authorization: str | None = None
     """The user and password of the base URL, for the ``Authorization`` header."""
-    secret: str = field(default="", repr=False)
-    password: str | None = field(default=None, repr=False)
+    secret: str = ""
+    password: str | None = None
     model: str = DEFAULT_MODEL
-    timeout: Timeout = field(default_factory=Timeout)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    proxy: str | None = field(default=None, repr=False)
+    timeout: Timeout = Timeout()
+    retry: RetryPolicy = RetryPolicy()
+    headers: Mapping[str, str] = MappingProxyType({})
+    proxy: str | None = None
     verify: Verify = True
     trust_env: bool = True
     max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES
     in_band_errors: tuple[str, ...] = IN_BAND_ERRORS
+
+    __hidden__ = frozenset({"authorization", "secret", "password", "headers", "proxy"})
+
+    def __init__(self, **given: Any) -> None:
+        defaults = {name: getattr(Settings, name) for name in Settings.__annotations__}
+        super().__init__(**{**defaults, **given})
 
     @classmethod
     def resolve(cls, *, environ: Mapping[str, str], **given: Any) -> Settings:
@@ -123,7 +135,7 @@ class Settings:
         Raises:
             InvalidRequestError: An unknown name, or a value that cannot work.
         """
-        known = {f.name for f in fields(self)} - {"authorization"} | {"max_retries"}
+        known = set(vars(self)) - {"authorization"} | {"max_retries"}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise InvalidRequestError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -132,7 +144,7 @@ class Settings:
     def _changed(self, **given: Any) -> Settings:
         retry = given.pop("retry", None)
         if "max_retries" in given:
-            fewer = replace(self.retry, max_retries=given.pop("max_retries"))  # checked, whatever comes of it
+            fewer = self.retry.replace(max_retries=given.pop("max_retries"))  # checked, whatever comes of it
             retry = retry or fewer
         if retry is not None:
             given["retry"] = retry
@@ -141,7 +153,7 @@ class Settings:
                 given[name] = read(given[name])
         if isinstance(given.get("base_url"), SplitResult):
             given["base_url"], given["authorization"] = split_userinfo(given["base_url"].geturl())
-        return replace(self, **given)
+        return self.replace(**given)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import io
 import math
 import weakref
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,7 +48,7 @@ class AiohttpTransport:
         self._settings = settings
         self._session = session
         self._connector = connector
-        self._network = Network(settings if session is None else replace(settings, trust_env=False))
+        self._network = Network(settings if session is None else settings.replace(trust_env=False))
         self._loops: dict[asyncio.AbstractEventLoop, LoopSession] = {}
         self._routes: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
         weakref.finalize(self, _dispose_all, self._loops)

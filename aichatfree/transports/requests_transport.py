@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import replace
 from typing import Any
 
 import requests
@@ -33,7 +32,7 @@ class RequestsTransport:
         self.session = session
         self._settings = settings
         self._own: requests.Session | None = None
-        network = Network(settings if session is None else replace(settings, trust_env=False))
+        network = Network(settings if session is None else settings.replace(trust_env=False))
         if session is None:
             self._own = requests.Session()
             adapter = LimitedAdapter(network)
