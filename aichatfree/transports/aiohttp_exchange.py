@@ -69,7 +69,7 @@ class AiohttpExchange:
                 # What came while it lay idle would be taken for the answer to this request.
                 raise aiohttp.ServerDisconnectedError("the idle connection was spoilt")
         if self._aborted:
-            self._cut()
+            raise aiohttp.ClientConnectionError("the call was closed")
         self._begin("first_byte")
 
     def _begin(self, phase: Phase) -> None:
@@ -128,6 +128,8 @@ class AiohttpExchange:
             slot.clear()
             current_exchange.reset(token)
         self._response = response
+        if self._aborted:  # and something on the way has caught the cancelling
+            raise closed_by_caller()
         self.status = response.status
         self.headers = response.headers
         if self._connection is None:  # it is not ours, or a mock's

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
-from aichatfree.testing import Reply, ScriptedServer, Stall
+from aichatfree.testing import Pause, Reply, ScriptedServer, Stall
 
 SHORT = 0.3
 LATE = 0.5
@@ -206,6 +206,34 @@ def test_aclose_while_a_session_of_the_users_waits_for_the_answer(server: Script
             with pytest.raises(StreamInterruptedError):
                 await reader
             assert time.monotonic() - closed < AT_ONCE
+
+    run(main())
+
+
+def test_aclose_where_something_catches_the_cancelling(
+    server: ScriptedServer, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.enqueue(Reply(["first", Pause(None)]))
+
+    async def main() -> None:
+        async with AsyncClient(server.url) as client:
+            post = client._transport.post
+
+            async def stubborn(*args: Any) -> Any:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(30)
+                return await post(*args)
+
+            monkeypatch.setattr(client._transport, "post", stubborn)
+            stream = client.stream("hi")
+            reader = asyncio.create_task(stream.until_done())
+            await asyncio.sleep(0.1)
+            closed = time.monotonic()
+            await stream.aclose()
+            with pytest.raises(StreamInterruptedError):
+                await reader
+            assert time.monotonic() - closed < AT_ONCE
+            await asyncio.to_thread(server.wait_connections, 0)
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from inspect import signature
 from typing import Any
@@ -132,3 +133,23 @@ class TestAioresponses:
         mocked_async.post(f"{URL}/api/generate", exception=aiohttp.ClientOSError(104, "reset"))
         with pytest.raises(aichatfree.ConnectError):
             asyncio.run(AsyncClient(URL, max_retries=0).generate("hi"))
+
+    def test_closed_while_a_callback_goes_on(self, mocked_async: Any) -> None:
+        async def callback(url: Any, **kwargs: Any) -> aioresponses.CallbackResult:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+            return aioresponses.CallbackResult(body="too late", response_class=MockedResponse)
+
+        mocked_async.post(f"{URL}/api/generate", callback=callback)
+
+        async def main() -> None:
+            async with AsyncClient(URL) as client:
+                stream = client.stream("hi")
+                reader = asyncio.create_task(stream.until_done())
+                await asyncio.sleep(0.05)
+                await stream.aclose()
+                with pytest.raises(aichatfree.StreamInterruptedError):
+                    await reader
+                assert stream.text == ""
+
+        asyncio.run(main())
