@@ -46,7 +46,8 @@ class Client(BaseClient[RequestsTransport]):
         verify: True, False, a path to CA certificates, or an SSLContext. True trusts the bundle that
             ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, else certifi's.
         trust_env: Whether the environment's proxies and certificates count.
-        session: A session of your own to send through. It is used as it is and never closed.
+        session: A session of your own to send through. It is used as it is and never closed. A stream through it can
+            be closed from another thread only from the headers of the answer on.
         max_reply_bytes: The largest reply, in decoded bytes.
         in_band_errors: Texts that mean a failure where a reply ends with them.
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 LEAVE_SECONDS = 1.0
-"""How long leaving waits for threads: one that is looking up a name or connecting cannot be interrupted, and ends by
-itself when that does."""
+"""How long leaving waits for threads: one that connects through a session of the user's cannot be interrupted, and ends
+by itself when that does."""
 
 
 class _Plan(NamedTuple):

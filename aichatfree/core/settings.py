@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Union
 from urllib.parse import SplitResult, unquote
 
@@ -58,7 +57,7 @@ class Timeout(Value):
         total: float | None = None,
     ) -> None:
         super().__init__(connect=connect, first_byte=first_byte, idle=idle, total=total)
-        for name, seconds in vars(self).items():
+        for name, seconds in self._fields().items():
             _check_seconds(f"timeout {name}", seconds)
 
     @classmethod
@@ -81,6 +80,9 @@ def _check_seconds(name: str, value: object) -> None:
         )
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
 class Settings(Value):
     """Everything that shapes a call, checked. Made by :meth:`resolve`; no secret appears in its repr."""
 
@@ -92,18 +94,19 @@ class Settings(Value):
     model: str = DEFAULT_MODEL
     timeout: Timeout = Timeout()
     retry: RetryPolicy = RetryPolicy()
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = _NO_HEADERS
     proxy: str | None = None
     verify: Verify = True
     trust_env: bool = True
     max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES
     in_band_errors: tuple[str, ...] = IN_BAND_ERRORS
 
-    __hidden__ = frozenset({"authorization", "secret", "password", "headers", "proxy"})
+    _hidden = frozenset({"authorization", "secret", "password", "headers", "proxy"})
 
     def __init__(self, **given: Any) -> None:
-        defaults = {name: getattr(Settings, name) for name in Settings.__annotations__}
-        super().__init__(**{**defaults, **given})
+        super().__init__(**{name: given.pop(name, getattr(Settings, name)) for name in self._names})
+        if given:
+            raise TypeError(f"there is no such setting: {', '.join(given)}")
 
     @classmethod
     def resolve(cls, *, environ: Mapping[str, str], **given: Any) -> Settings:
@@ -135,7 +138,7 @@ class Settings(Value):
         Raises:
             InvalidRequestError: An unknown name, or a value that cannot work.
         """
-        known = set(vars(self)) - {"authorization"} | {"max_retries"}
+        known = set(self._names) - {"authorization"} | {"max_retries"}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise InvalidRequestError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
 
 from aichatfree.server import protocol
 from aichatfree.testing.connection import Connection, Request
@@ -256,6 +257,9 @@ class ScriptedServer(LoopbackServer):
 
 
 def _checked(answer: Answer) -> Answer:
-    if isinstance(answer, Reply) or callable(answer):
+    if isinstance(answer, Reply) or (callable(answer) and not isinstance(answer, type)):
+        if iscoroutinefunction(answer):
+            raise TypeError(f"{answer!r} is asynchronous: give a plain function, which runs in the server's thread")
         return answer
-    raise TypeError(f"an answer is a Reply or a function that returns one, not {answer!r}: write Reply({answer!r})")
+    hint = f": write Reply({answer!r})" if isinstance(answer, (str, bytes)) else ""
+    raise TypeError(f"an answer is a Reply or a function that returns one, not {answer!r}{hint}")

@@ -209,7 +209,8 @@ class AiohttpExchange:
         if self._connection is not None:
             if self._connection.transport is not None:
                 self._connection.transport.abort()
-            self._connection.close()
+            if self._sender is None:  # else aiohttp's own task, which writes the request, finds no protocol
+                self._connection.close()
         if self._response is not None:
             content = self._response.content
             if not content.is_eof() and content.exception() is None:
@@ -255,15 +256,24 @@ class _Sender:
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """Let what the task waits for raise CancelledError."""
-        if not self._interrupted:
+        """Let what the task waits for raise CancelledError; a task that is running itself will see that it is over."""
+        if not self._interrupted and self._task is not asyncio.current_task():
             self._interrupted = True
             self._task.cancel()
 
     def resume(self) -> bool:
-        """Take the interruption back, if there was one; return whether nobody else has cancelled the task."""
+        """Take the interruption back, if there was one.
+
+        Returns:
+            Whether a CancelledError concerns only the connecting, which :meth:`interrupt` ended, or the end of the
+            session: nobody has cancelled the task itself.
+        """
         interrupted, self._interrupted = self._interrupted, False
-        return interrupted and not (self._counts and self._task.uncancel() > self._before)
+        if not self._counts:
+            return interrupted
+        if interrupted:
+            self._task.uncancel()
+        return bool(self._task.cancelling() <= self._before)
 
 
 _PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (

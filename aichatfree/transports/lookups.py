@@ -29,7 +29,7 @@ class Lookup:
         self._host = host
         self._port = port
         self._family = family
-        self._answers: SimpleQueue[Addresses | Exception] = SimpleQueue()
+        self._answers: SimpleQueue[Addresses | BaseException] = SimpleQueue()
 
     def result(self, seconds: float | None) -> Addresses:
         """The addresses of the host.
@@ -40,7 +40,7 @@ class Lookup:
         Raises:
             TimeoutError: There was no answer in time.
             ConnectionAbortedError: :meth:`abort` was called.
-            OSError, UnicodeError: What :func:`socket.getaddrinfo` raised.
+            OSError, UnicodeError: What :func:`socket.getaddrinfo` raised (as any other error of its).
         """
         if _is_address(self._host):
             self._ask()
@@ -53,7 +53,7 @@ class Lookup:
             answer = self._answers.get(timeout=seconds)
         except Empty:
             raise TimeoutError(f"the addresses of {self._host} were not found in time") from None
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             try:
                 raise answer
             finally:
@@ -63,8 +63,8 @@ class Lookup:
     def _ask(self) -> None:
         try:
             self._answers.put(socket.getaddrinfo(self._host, self._port, self._family, socket.SOCK_STREAM))
-        except Exception as error:
-            self._answers.put(error)
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            self._answers.put(error.with_traceback(None))
 
     def abort(self) -> None:
         """End the waiting, from any thread."""

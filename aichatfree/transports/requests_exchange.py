@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,9 @@ class RequestsExchange:
         """A new connection is being made on ``sock``."""
         self._fresh = True
         self._let_go()
-        self._duplicate = sock.dup()  # TLS takes the socket itself out of all other hands until its handshake is done
-        self._hold(self._duplicate)
+        with suppress(OSError):  # there may be no descriptor left, and it is needed only by abort()
+            self._duplicate = sock.dup()  # TLS takes the socket itself away until its handshake is done
+        self._hold(self._duplicate or sock)
         if self._aborted:
             raise ConnectionAbortedError("the call was closed")
 

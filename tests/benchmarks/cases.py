@@ -31,6 +31,8 @@ IMPORTS = {
     "AsyncClient": "from aichatfree import AsyncClient",
     "import aiohttp": "import aiohttp",
 }
+WARM_UP_SECONDS = 0.1
+"""For so long, and one sample at least, a process works before it counts."""
 
 
 @contextmanager
@@ -99,7 +101,9 @@ class Calls:
                 run = {}
                 for name in names:
                     worker = workers.enter_context(running_worker(name, server, self.spec, self.turns))
-                    worker(self.calls)  # warms up
+                    warm = time.perf_counter() + WARM_UP_SECONDS
+                    while time.perf_counter() < warm:
+                        worker(self.calls)
                     run[name] = partial(worker, self.calls)
                 for name, found in interleave(run, len(range(number, rounds, processes))).items():
                     samples[name] += found

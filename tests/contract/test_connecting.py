@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import gc
 import socket
 import sys
 import threading
@@ -12,10 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
 from aichatfree.testing import Pause, Reply, ScriptedServer, Stall
+from aichatfree.transports.aiohttp_exchange import AiohttpExchange
 
 SHORT = 0.3
 LATE = 0.5
@@ -132,6 +136,7 @@ def test_aclose_from_another_task(no_leaks: None, stalled: dict[str, Any], sessi
             assert not caught
             closed = time.monotonic()
             await stream.aclose()
+            await stream.aclose()
             assert await reader == "alive"
             assert time.monotonic() - closed < AT_ONCE
             assert [type(error) for error in caught] == [StreamInterruptedError]
@@ -233,9 +238,96 @@ def test_aclose_where_something_catches_the_cancelling(
             with pytest.raises(StreamInterruptedError):
                 await reader
             assert time.monotonic() - closed < AT_ONCE
+            if sys.version_info >= (3, 11):
+                assert reader.cancelling() == 0
             await asyncio.to_thread(server.wait_connections, 0)
 
     run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11 a task does not count who cancels it")
+def test_the_client_is_closed_during_a_look_up(silent_name: str) -> None:
+    async def main() -> None:
+        client = AsyncClient(f"http://{silent_name}", max_retries=0)
+        reader = asyncio.create_task(client.stream("hi").until_done())
+        await asyncio.sleep(0.1)
+        await client.aclose()
+        with pytest.raises(StreamInterruptedError):  # and not CancelledError, since nobody cancels the task
+            await reader
+        assert reader.cancelling() == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("ticks", range(4))
+def test_aclose_about_when_the_answer_comes_through_a_session_of_the_users(server: ScriptedServer, ticks: int) -> None:
+    server.enqueue(Reply(["first", Pause(None)]))
+
+    async def main() -> None:
+        arrived = asyncio.Event()
+
+        async def end(*_: Any) -> None:
+            arrived.set()
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_end.append(end)
+        async with (
+            aiohttp.ClientSession(trace_configs=[tracing]) as session,
+            AsyncClient(server.url, session=session) as client,
+        ):
+            stream = client.stream("hi")
+            reader = asyncio.create_task(stream.until_done())
+            await arrived.wait()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            await stream.aclose()
+            with pytest.raises(StreamInterruptedError):
+                await asyncio.wait_for(reader, 5)
+
+    run(main())
+
+
+def test_aclose_in_a_callback_of_the_session(server: ScriptedServer) -> None:
+    server.enqueue(Reply(["first", Pause(None)]))
+
+    async def main() -> None:
+        async def end(*_: Any) -> None:
+            await stream.aclose()
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_end.append(end)
+        async with (
+            aiohttp.ClientSession(trace_configs=[tracing]) as session,
+            AsyncClient(server.url, session=session) as client,
+        ):
+            stream = client.stream("hi")
+            with pytest.raises(StreamInterruptedError):
+                await asyncio.wait_for(stream.until_done(), 5)
+
+    run(main())
+
+
+def test_aclose_as_the_request_goes_out(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp writes in a task of its own, which must not be left without what it writes to."""
+    complaints: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with AsyncClient(server.url) as client:
+            stream = client.stream("hi")
+            connected = AiohttpExchange.connected
+
+            def and_closed(exchange: AiohttpExchange, connection: Any) -> None:
+                asyncio.get_running_loop().call_soon(stream._line.close)
+                connected(exchange, connection)
+
+            monkeypatch.setattr(AiohttpExchange, "connected", and_closed)
+            with pytest.raises(StreamInterruptedError):
+                await stream.until_done()
+        gc.collect()
+
+    run(main())
+    assert complaints == []
 
 
 def run(main: Any) -> None:
@@ -271,6 +363,46 @@ class TestLookup:
 
         with Client(server.url.replace("127.0.0.1", "localhost")) as client:
             monkeypatch.setattr(threading.Thread, "start", start)
+            assert client.generate("hi") == "Hello"
+
+    def test_whatever_the_resolver_raises(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Stop(BaseException):
+            pass
+
+        def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+            raise Stop
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        with Client("http://a.invalid", timeout=None) as client, pytest.raises(Stop):
+            client.generate("hi")
+
+    def test_of_several_addresses_the_first_that_answers(
+        self, server: ScriptedServer, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = socket.getaddrinfo
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+
+        def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+            (good,) = known("127.0.0.1", *args, **kwargs)
+            return [(*good[:4], ("127.0.0.1", port))] * 3 + [good]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        server.enqueue(Reply(["first", Pause(None)]))
+        with Client(server.url.replace("127.0.0.1", "several.invalid")) as client:
+            before = psutil.Process().num_fds()
+            stream = client.stream("hi")
+            assert next(stream) == "first"
+            assert psutil.Process().num_fds() - before == 2  # one end here, one in the server
+            stream.close()
+
+    def test_without_a_descriptor_to_spare(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        def dup(self: socket.socket) -> socket.socket:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        server.enqueue(Reply("Hello"))
+        with Client(server.url) as client:
+            monkeypatch.setattr(socket.socket, "dup", dup)
             assert client.generate("hi") == "Hello"
 
     def test_a_name(self, server: ScriptedServer, no_leaks: None) -> None:

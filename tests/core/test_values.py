@@ -1,11 +1,12 @@
-"""Values do what frozen dataclasses would do."""
+"""Values are immutable, and equal, hashed, shown and copied by their fields."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 import sys
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
@@ -17,6 +18,7 @@ VALUES = [
     Timeout(1, 2, 3, total=4),
     RetryPolicy(max_retries=1),
     Settings.resolve(environ={}, headers={"X": "1"}),
+    Settings(),
 ]
 
 
@@ -74,6 +76,44 @@ def test_replace_checks() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace() came with Python 3.13")
 def test_copy_replace() -> None:
     assert copy.replace(Timeout(1, 2, 3), idle=5) == Timeout(1, 2, 5)  # type: ignore[attr-defined]
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(TypeError, match="there is no such setting: base_urll"):
+        Settings(base_urll="http://127.0.0.1")
+    with pytest.raises(TypeError, match="there is no such setting: bogus"):
+        Settings().replace(bogus=1)
+
+
+def test_subclasses_of_users() -> None:
+    T = TypeVar("T")
+
+    class Registered:
+        known: ClassVar[dict[str, type]] = {}
+
+        def __init_subclass__(cls, name: str = "", **options: Any) -> None:
+            super().__init_subclass__(**options)
+            cls.known[name] = cls
+
+    class Note(Message, Registered, Generic[T], name="note"):
+        tag: str = "none"
+
+        @cached_property
+        def words(self) -> int:
+            return len(self.content.split())
+
+    assert Registered.known == {"note": Note}
+    note, twin = Note[int]("user", "two words"), Note[int]("user", "two words")
+    assert note.words == 2
+    assert note == twin
+    assert hash(note) == hash(twin)
+    assert repr(note) == repr(twin) == "Note(role='user', content='two words')"
+    assert type(note.replace(role="system")) is Note
+    match note:
+        case Note("user", text):
+            assert text == "two words"
+        case _:
+            pytest.fail("no match")
 
 
 def test_match_statements() -> None:

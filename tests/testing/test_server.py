@@ -90,6 +90,17 @@ def test_what_is_no_reply_is_refused_at_once(server: ScriptedServer) -> None:
     assert server.pending == 0
     with pytest.raises(TypeError, match="or a function"):
         server.default = text
+    no_reply: Any
+    for no_reply in (None, ["hello"], Reply):
+        with pytest.raises(TypeError, match=r"a function that returns one, not .*[^)]$"):
+            server.enqueue(no_reply)
+
+    async def later(request: RecordedRequest) -> Reply:
+        return Reply("one")
+
+    asynchronous: Any = later
+    with pytest.raises(TypeError, match="is asynchronous: give a plain function"):
+        server.enqueue(asynchronous)
     server.enqueue(lambda _: text)
     with Poster(server) as post:
         status, body = post()
