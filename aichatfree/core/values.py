@@ -45,7 +45,7 @@ class Value:
 
     __replace__ = replace  # for copy.replace(), which Python has since 3.13
 
-    if not TYPE_CHECKING:  # which would take it for leave to set anything
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers would take it for leave to set anything
 
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise AttributeError(f"a {type(self).__name__} cannot be changed: make another with .replace({name}=...)")
