@@ -206,11 +206,8 @@ class AiohttpExchange:
 
     def _cut(self) -> None:
         """Close the connection at once: not as TLS would, which waits for the other end."""
-        if self._connection is not None:
-            if self._connection.transport is not None:
-                self._connection.transport.abort()
-            if self._sender is None:  # else aiohttp's own task, which writes the request, finds no protocol
-                self._connection.close()
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.abort()
         if self._response is not None:
             content = self._response.content
             if not content.is_eof() and content.exception() is None:
@@ -227,6 +224,8 @@ class AiohttpExchange:
             self._lost_future.remove_done_callback(self._lost)
         if not self._whole:
             self._cut()
+            if self._connection is not None:  # not sooner: aiohttp's task that writes the request would find it empty
+                self._connection.close()
         self._response = self._connection = None
 
     def _translate(self, error: BaseException) -> AIChatFreeError:

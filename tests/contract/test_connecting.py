@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
@@ -259,6 +259,18 @@ def test_the_client_is_closed_during_a_look_up(silent_name: str) -> None:
     run(main())
 
 
+@contextlib.asynccontextmanager
+async def client_with_a_callback(server: ScriptedServer, at_the_end: Any) -> AsyncIterator[AsyncClient]:
+    """A client with a session of the user's, which calls back when the headers of an answer are there."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_end.append(at_the_end)
+    async with (
+        aiohttp.ClientSession(trace_configs=[tracing]) as session,
+        AsyncClient(server.url, session=session) as client,
+    ):
+        yield client
+
+
 @pytest.mark.parametrize("ticks", range(4))
 def test_aclose_about_when_the_answer_comes_through_a_session_of_the_users(server: ScriptedServer, ticks: int) -> None:
     server.enqueue(Reply(["first", Pause(None)]))
@@ -269,12 +281,7 @@ def test_aclose_about_when_the_answer_comes_through_a_session_of_the_users(serve
         async def end(*_: Any) -> None:
             arrived.set()
 
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_end.append(end)
-        async with (
-            aiohttp.ClientSession(trace_configs=[tracing]) as session,
-            AsyncClient(server.url, session=session) as client,
-        ):
+        async with client_with_a_callback(server, end) as client:
             stream = client.stream("hi")
             reader = asyncio.create_task(stream.until_done())
             await arrived.wait()
@@ -294,12 +301,7 @@ def test_aclose_in_a_callback_of_the_session(server: ScriptedServer) -> None:
         async def end(*_: Any) -> None:
             await stream.aclose()
 
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_end.append(end)
-        async with (
-            aiohttp.ClientSession(trace_configs=[tracing]) as session,
-            AsyncClient(server.url, session=session) as client,
-        ):
+        async with client_with_a_callback(server, end) as client:
             stream = client.stream("hi")
             with pytest.raises(StreamInterruptedError):
                 await asyncio.wait_for(stream.until_done(), 5)
