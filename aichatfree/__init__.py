@@ -14,19 +14,27 @@ import sys
 
 TYPE_CHECKING = False  # as type checkers understand it, without loading typing
 if TYPE_CHECKING:
-    from .async_client import AsyncClient as AsyncClient
-    from .async_stream import AsyncStream as AsyncStream
-    from .client import Client as Client
-    from .conversation import AsyncConversation as AsyncConversation
-    from .conversation import Conversation as Conversation
-    from .core.batch import MapResult as MapResult
-    from .core.call import Stats as Stats
-    from .core.messages import Message as Message
-    from .core.report import CheckReport as CheckReport
-    from .core.report import CheckResult as CheckResult
-    from .core.retry import RetryPolicy as RetryPolicy
-    from .core.settings import Timeout as Timeout
-    from .core.signing import generate_signature as generate_signature
+    from ._async.client import AsyncClient as AsyncClient
+    from ._async.conversation import AsyncConversation as AsyncConversation
+    from ._async.stream import AsyncStream as AsyncStream
+    from ._core.call import Stats as Stats
+    from ._core.deadlines import Deadline as Deadline
+    from ._core.diagnosis import CheckReport as CheckReport
+    from ._core.diagnosis import CheckResult as CheckResult
+    from ._core.pacing import MapResult as MapResult
+    from ._core.retry import RetryPolicy as RetryPolicy
+    from ._core.settings import Options as Options
+    from ._core.timeouts import Timeout as Timeout
+    from ._core.transport import AsyncExchange as AsyncExchange
+    from ._core.transport import AsyncTransport as AsyncTransport
+    from ._core.transport import Exchange as Exchange
+    from ._core.transport import Transport as Transport
+    from ._core.wire.messages import Message as Message
+    from ._core.wire.requests import Request as Request
+    from ._core.wire.signing import generate_signature as generate_signature
+    from ._sync.client import Client as Client
+    from ._sync.conversation import Conversation as Conversation
+    from ._sync.stream import Stream as Stream
     from .errors import AIChatFreeError as AIChatFreeError
     from .errors import APIError as APIError
     from .errors import AuthenticationError as AuthenticationError
@@ -46,25 +54,43 @@ if TYPE_CHECKING:
     from .errors import ServerError as ServerError
     from .errors import StreamInterruptedError as StreamInterruptedError
     from .errors import TransportError as TransportError
-    from .provider import AIChatFree as AIChatFree
-    from .provider import AsyncGeneratorProvider as AsyncGeneratorProvider
-    from .provider import ProviderModelMixin as ProviderModelMixin
-    from .stream import Stream as Stream
+    from .provider.aichatfree import AIChatFree as AIChatFree
+    from .provider.generator import AsyncGeneratorProvider as AsyncGeneratorProvider
+    from .provider.generator import ProviderModelMixin as ProviderModelMixin
+
+    __version__: str
 
 _HOMES = {
-    "client": ("Client",),
-    "stream": ("Stream",),
-    "async_client": ("AsyncClient",),
-    "async_stream": ("AsyncStream",),
-    "conversation": ("AsyncConversation", "Conversation"),
-    "core.batch": ("MapResult",),
-    "core.call": ("Stats",),
-    "core.messages": ("Message",),
-    "core.report": ("CheckReport", "CheckResult"),
-    "core.retry": ("RetryPolicy",),
-    "core.settings": ("Timeout",),
-    "core.signing": ("generate_signature",),
-    "provider": ("AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"),
+    "_sync.client": ("Client",),
+    "_sync.stream": ("Stream",),
+    "_async.client": ("AsyncClient",),
+    "_async.stream": ("AsyncStream",),
+    "_sync.conversation": ("Conversation",),
+    "_async.conversation": ("AsyncConversation",),
+    "_core.pacing": ("MapResult",),
+    "_core.call": ("Stats",),
+    "_core.wire.messages": ("Message",),
+    "_core.diagnosis": (
+        "CheckReport",
+        "CheckResult",
+    ),
+    "_core.retry": ("RetryPolicy",),
+    "_core.timeouts": ("Timeout",),
+    "_core.settings": ("Options",),
+    "_core.wire.signing": ("generate_signature",),
+    "_core.transport": (
+        "AsyncExchange",
+        "AsyncTransport",
+        "Exchange",
+        "Transport",
+    ),
+    "_core.wire.requests": ("Request",),
+    "_core.deadlines": ("Deadline",),
+    "provider.aichatfree": ("AIChatFree",),
+    "provider.generator": (
+        "AsyncGeneratorProvider",
+        "ProviderModelMixin",
+    ),
     "errors": (
         "AIChatFreeError",
         "APIError",
@@ -91,24 +117,35 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted((*_HOME_OF, "__version__"))  # noqa: PLE0605 - one list of names is enough
 
-if logging := sys.modules.get("logging"):  # where nobody has loaded it yet, core.log does so, and does the same
+if logging := sys.modules.get("logging"):  # where nobody has loaded it yet, _core.log does so, and does the same
     logging.getLogger(__name__).addHandler(logging.NullHandler())
 del logging
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562), so that ``import aichatfree`` costs next to nothing."""
-    if name == "__version__":
-        from .core.version import version
+if not TYPE_CHECKING:  # else a type checker would take every name for one of this package
 
-        return version()
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used (PEP 562), so that ``import aichatfree`` costs next to nothing."""
+        if name == "__version__":
+            from ._core.version import version
 
-    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
+            return version()
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_suggestion(name)}")
+        from importlib import import_module
+
+        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+
+
+def _suggestion(name: str) -> str:
+    if name.startswith("_"):
+        return ""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, __all__, 1)
+    return f". Did you mean: {close[0]!r}?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import difflib
 import importlib
 import inspect
 import json
@@ -11,6 +12,7 @@ import pickle
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,22 +30,29 @@ SOURCES = {
 }
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.items()}
 
-LAYERS = ["errors", "core", "transports", "clients", "above"]
-CLIENTS = ("base", "client", "stream", "async_client", "async_stream")
-SYNC_TRANSPORT = (
-    "transports.requests_transport",
-    "transports.requests_exchange",
-    "transports.urllib3_connections",
-    "transports.lookups",
-)
-ASYNC_TRANSPORT = ("transports.aiohttp_transport", "transports.aiohttp_exchange", "transports.aiohttp_sessions")
-MADE_BY_CLIENTS = ("conversation", "mapping", "check")
-"""What clients make, or do, for their users: they import it inside the method that does."""
+LAYERS = [
+    {"errors"},
+    {"_core.wire"},
+    {"_core"},
+    {"_sync", "_async"},
+    {"provider", "server", "gateway", "integrations"},
+    {"testing"},
+    {"cli"},
+]
+"""From the ground up; what stands in one set does not know its neighbours, but for the exceptions below."""
+NEIGHBOURS = {("gateway", "server")}
+"""The gateway runs in a thread as the local server does."""
+WINGS = ("_sync", "_async")
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return "_core.wire" if parts[:2] == ["_core", "wire"] else parts[0]
 
 
 def layer(module: str) -> int:
-    head = module.partition(".")[0]
-    return LAYERS.index("clients" if head in CLIENTS else head if head in LAYERS else "above")
+    (found,) = (number for number, rooms in enumerate(LAYERS) if room(module) in rooms)
+    return found
 
 
 class Import(NamedTuple):
@@ -89,60 +98,84 @@ IMPORTS = [found for module in SOURCES for found in imports_of(module)]
 
 
 def test_the_reader_of_imports_reads() -> None:
-    assert Import("client", "base", True, True) in IMPORTS
-    assert Import("client", "transports.requests_transport", True, True) in IMPORTS
-    assert Import("core.call", "errors", True, True) in IMPORTS
-    assert Import("core.retry", "core.payload", True, False) in IMPORTS
-    assert Import("transports.requests_transport", "requests", False, True) in IMPORTS
-    assert Import("", "core.version", True, False) in IMPORTS
+    assert Import("_sync.client", "_core.client", True, True) in IMPORTS
+    assert Import("_sync.client", "_sync.transport.transport", True, True) in IMPORTS
+    assert Import("_core.call", "errors", True, True) in IMPORTS
+    assert Import("_core.retry", "_core.wire.requests", True, False) in IMPORTS
+    assert Import("_sync.transport.transport", "requests", False, True) in IMPORTS
+    assert Import("", "_core.version", True, False) in IMPORTS
 
 
-def test_imports_point_one_way() -> None:
-    inside = [found for found in IMPORTS if found.ours and found.importer]
-    upward = [found for found in inside if layer(found.imported) > layer(found.importer)]
-    allowed = [
+INSIDE = [found for found in IMPORTS if found.ours and found.importer not in ("", "__main__") and found.imported]
+
+
+def test_imports_point_down() -> None:
+    wrong = [
         found
-        for found in upward
-        if not found.at_import and found.importer in CLIENTS and found.imported in MADE_BY_CLIENTS
+        for found in INSIDE
+        if room(found.importer) != room(found.imported)
+        and layer(found.imported) >= layer(found.importer)
+        and (room(found.importer), room(found.imported)) not in NEIGHBOURS
     ]
-    assert sorted(set(map(str, upward)) - set(map(str, allowed))) == []
+    assert [str(found) for found in wrong] == []
+
+
+def test_the_server_knows_of_the_core_only_the_wire() -> None:
+    own = [found for found in INSIDE if room(found.importer) == "server" and room(found.imported) != "server"]
+    assert [str(found) for found in own if room(found.imported) not in ("errors", "_core.wire")] == []
+
+
+def test_files_do_not_import_each_other_in_circles() -> None:
+    """At run time and under TYPE_CHECKING: what an import inside a function brings counts as well."""
+    known: dict[str, set[str]] = {}
+    for found in INSIDE:
+        if SOURCES[found.importer].name != "__init__.py":
+            known.setdefault(found.importer, set()).add(found.imported)
+
+    def reachable(module: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [*known.get(module, ())]
+        while waiting:
+            if (each := waiting.pop()) not in seen:
+                seen.add(each)
+                waiting += known.get(each, ())
+        return seen
+
+    assert [module for module in known if module in reachable(module)] == []
 
 
 def test_the_package_itself_imports_nothing_of_it() -> None:
     assert [str(found) for found in IMPORTS if found.importer == "" and found.ours and found.at_import] == []
 
 
-def test_the_transports_know_nothing_of_each_other() -> None:
-    for mine, theirs, foreign in (
-        (SYNC_TRANSPORT, ASYNC_TRANSPORT, {"aiohttp", "asyncio"}),
-        (ASYNC_TRANSPORT, SYNC_TRANSPORT, {"requests", "urllib3"}),
-    ):
-        found = [each for each in IMPORTS if each.importer in mine]
-        assert found, "the modules have other names now"
-        assert not {each.imported for each in found} & set(theirs)
-        assert not {each.imported.partition(".")[0] for each in found if not each.ours} & foreign
-    shared = [each for each in IMPORTS if each.importer == "transports.network"]
-    assert not {each.imported.partition(".")[0] for each in shared} & {"aiohttp", "asyncio", "requests", "urllib3"}
-    assert set(SYNC_TRANSPORT + ASYNC_TRANSPORT) | {"transports", "transports.network"} == {
-        module for module in SOURCES if module.startswith("transports")
-    }
+@pytest.mark.parametrize(
+    ("mine", "foreign"), [("_sync", {"aiohttp", "asyncio"}), ("_async", {"requests", "urllib3", "http"})]
+)
+def test_a_wing_knows_only_its_own_library(mine: str, foreign: set[str]) -> None:
+    found = [each for each in IMPORTS if room(each.importer) == mine and not each.ours]
+    assert found, "the wings have other names now"
+    assert not {each.imported.partition(".")[0] for each in found} & foreign
 
 
-WITH_IO = {"requests", "aiohttp", "asyncio", "socket", "urllib3", "http", "select", "threading", "subprocess", "signal"}
-WITH_A_CLOCK_OR_CHANCE = {"time", "random", "secrets"}
+WITH_IO = {"requests", "aiohttp", "asyncio", "socket", "urllib3", "http", "select", "subprocess", "signal"}
 
 
-def test_the_core_does_no_io_and_has_no_clock() -> None:
-    core = [found for found in IMPORTS if found.importer == "errors" or found.importer.startswith("core")]
-    forbidden = WITH_IO | WITH_A_CLOCK_OR_CHANCE
-    assert [str(found) for found in core if not found.ours and found.imported.partition(".")[0] in forbidden] == []
-    assert [str(found) for found in core if found.imported == "urllib.request"] == []
+def test_the_core_does_no_io_and_never_waits() -> None:
+    core = [found for found in IMPORTS if found.importer == "errors" or found.importer.startswith("_core")]
+    assert [str(found) for found in core if not found.ours and found.imported.partition(".")[0] in WITH_IO] == []
+    with_a_clock = {found.importer for found in core if found.imported in ("time", "random", "secrets")}
+    assert with_a_clock == {"_core.client"}, "the clocks of the clients are made in one place"
     for module, tree in TREES.items():
-        if module == "errors" or module.startswith("core"):
-            words = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Name, ast.Attribute))}
+        if module == "errors" or module.startswith("_core"):
             calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-            assert not words & {"os.environ", "os.getenv", "datetime.now"}, module
-            assert not calls & {"open", "print", "input", "sleep", "time", "monotonic"}, module
+            assert not calls & {"open", "print", "input", "sleep", "time.sleep"}, module
+    reads_the_environment = {
+        module
+        for module, tree in TREES.items()
+        if module.startswith("_core")
+        and "os.environ" in {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    }
+    assert reads_the_environment == {"_core.client", "_core.network"}
 
 
 def test_the_errors_import_nothing_of_the_package() -> None:
@@ -157,14 +190,14 @@ def test_all_is_complete_and_importable() -> None:
     for name in aichatfree.__all__:
         assert getattr(aichatfree, name) is not None
         assert name in dir(aichatfree)
-    (checked,) = (node for node in TREES[""].body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
+    checked = next(node for node in TREES[""].body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
     typed = {node.names[0].asname for node in checked.body if isinstance(node, ast.ImportFrom)}
     assert typed | {"__version__"} == set(aichatfree.__all__), "type checkers see what there is"
     assert set(errors.__all__) - {"Phase"} <= set(aichatfree.__all__)
 
 
 def test_what_is_not_public_is_said_plainly() -> None:
-    with pytest.raises(AttributeError, match="module 'aichatfree' has no attribute 'Klient'"):
+    with pytest.raises(AttributeError, match=r"module 'aichatfree' has no attribute 'Klient'\. Did you mean: 'Client'"):
         aichatfree.Klient  # type: ignore[attr-defined]  # noqa: B018
 
 
@@ -172,6 +205,44 @@ def test_a_star_import_gives_all() -> None:
     names: dict[str, Any] = {}
     exec("from aichatfree import *", names)
     assert set(aichatfree.__all__) <= set(names)
+
+
+PUBLIC = {
+    "aichatfree": """
+        AIChatFree AIChatFreeError APIError AsyncClient AsyncConversation AsyncExchange AsyncGeneratorProvider
+        AsyncStream AsyncTransport AuthenticationError BadRequestError CheckReport CheckResult Client
+        ConnectError Conversation Deadline EmptyReplyError Exchange InvalidPasswordError InvalidRequestError
+        InvalidSignatureError MapResult Message NotFoundError Options OverloadedError PermissionDeniedError
+        ProviderModelMixin RateLimitError RedirectError ReplyTooLargeError Request RequestTimeoutError
+        RetryPolicy ServerError Stats Stream StreamInterruptedError Timeout Transport TransportError
+        __version__ generate_signature
+    """,
+    "aichatfree.provider": "AIChatFree AsyncGeneratorProvider ProviderModelMixin",
+}
+"""Every public name; one joins on purpose."""
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_every_public_name(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == PUBLIC[package].split()
+
+
+@pytest.mark.parametrize("name", [name for name in aichatfree.__all__ if name != "__version__"])
+def test_public_names_say_where_they_are_found(name: str) -> None:
+    value = getattr(aichatfree, name)
+    assert value.__module__ in ("aichatfree", "aichatfree.errors")
+    assert getattr(importlib.import_module(value.__module__), name) is value
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+@pytest.mark.parametrize("name", [name for name in aichatfree.__all__ if name != "__version__"])
+def test_annotations_can_be_read(name: str) -> None:
+    value = getattr(aichatfree, name)
+    typing.get_type_hints(value)
+    for member in vars(value).values() if isinstance(value, type) else ():
+        if inspect.isfunction(member):
+            typing.get_type_hints(member)
 
 
 TREE: dict[str, tuple[str, ...]] = {
@@ -273,7 +344,103 @@ def test_everything_public_is_documented() -> None:
 
 # --- Twins ----------------------------------------------------------------------------------------------------------
 
-TWINS = [("client", "Client"), ("client", "Stream"), ("conversation", "Conversation")]
+TWINS = sorted(name.removeprefix("_sync.") for name in SOURCES if name.startswith("_sync.") and "transport" not in name)
+
+NAMES = {
+    **{f"Async{name}": name for name in ("Client", "Stream", "Conversation", "Transport", "Exchange")},
+    "AsyncGenerator": "Generator",
+    "AiohttpTransport": "RequestsTransport",
+    "StopAsyncIteration": "StopIteration",
+    "RuntimeError": "ValueError",  # what a generator that is running raises when it is closed
+    "aclose": "close",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+    "anext": "next",
+    "aiohttp": "requests",
+    "ClientSession": "Session",
+}
+"""How the synchronous wing calls what has another name in the asynchronous one."""
+
+
+class WithoutColour(ast.NodeTransformer):
+    """A module without ``await``, ``async``, docstrings, and with the names of the synchronous wing."""
+
+    def visit(self, node: ast.AST) -> Any:
+        for field in ("name", "id", "attr", "arg", "asname"):
+            if isinstance(value := getattr(node, field, None), str):
+                setattr(node, field, NAMES.get(value, value))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = " ".join(NAMES.get(word, word) for word in re.split(r"\W+", node.value))
+        self.generic_visit(node)
+        if isinstance(node, ast.Await):
+            return node.value
+        for coloured, plain in (
+            (ast.AsyncFunctionDef, ast.FunctionDef),
+            (ast.AsyncWith, ast.With),
+            (ast.AsyncFor, ast.For),
+        ):
+            if isinstance(node, coloured):
+                node = ast.copy_location(plain(**dict(ast.iter_fields(node))), node)
+        if isinstance(node, ast.comprehension):
+            node.is_async = 0
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Generator":
+            node.slice = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) else node.slice
+        return node
+
+
+ASYNC_ONLY = {
+    "client": {"connector": "aiohttp has connectors apart from sessions, requests has not", "AsyncIterable": "prompts"},
+    "map": {"AsyncIterable": "prompts may come from an asynchronous generator"},
+}
+"""What the asynchronous wing has more: names that lines of it, and only of it, may contain, and why."""
+
+
+def colourless(module: str) -> list[str]:
+    tree = WithoutColour().visit(ast.parse(SOURCES[module].read_text("utf-8")))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    tree.body.sort(key=lambda node: (not isinstance(node, (ast.Import, ast.ImportFrom)), 0))
+    imports = {ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))}
+    rest = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+    return [*sorted(imports), *ast.unparse(ast.Module(rest, [])).splitlines()]
+
+
+def test_the_wings_have_the_same_files() -> None:
+    files = [{name.removeprefix(wing) for name in SOURCES if name.startswith(f"{wing}.")} for wing in WINGS]
+    assert {name for name in files[0] ^ files[1] if "transport." not in name} == set()
+    assert TWINS
+
+
+@pytest.mark.parametrize("module", TWINS)
+def test_twins_differ_by_await_alone(module: str) -> None:
+    sync, twin = colourless(f"_sync.{module}"), colourless(f"_async.{module}")
+    allowed = ASYNC_ONLY.get(module, {})
+    differing = [line for line in difflib.ndiff(sync, twin) if line[0] in "+-"]
+    unexplained = [line for line in differing if not any(word in line for word in allowed)]
+    if allowed:  # the lines of the synchronous wing that those stand for
+        added = {line[2:].strip() for line in differing if line[0] == "+"}
+        unexplained = [
+            line for line in unexplained if line[0] == "+" or not any(is_like(line[2:], other) for other in added)
+        ]
+    assert unexplained == []
+
+
+def is_like(line: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, line.strip(), other).ratio() > 0.6
+
+
+def test_the_comparison_of_twins_sees_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tmp_path / "stream.py"
+    source = SOURCES["_async.stream"].read_text("utf-8")
+    assert "call.restart()" in source
+    changed.write_text(source.replace("call.restart()", "pass"), "utf-8")
+    monkeypatch.setitem(SOURCES, "_async.stream", changed)
+    assert colourless("_async.stream") != colourless("_sync.stream")
+
+
 PAIRS = {
     "close": "aclose",
     "__enter__": "__aenter__",
@@ -283,36 +450,9 @@ PAIRS = {
 }
 
 
-def face(kind: type) -> dict[str, list[tuple[str, Any, Any]] | None]:
-    """The public names of a class, and the parameters of those that are called."""
-    shown: dict[str, list[tuple[str, Any, Any]] | None] = {}
-    for name in dir(kind):
-        value = inspect.getattr_static(kind, name)
-        if name.startswith("_") and name not in {*PAIRS, *PAIRS.values(), "__init__", "__repr__", "__reduce__"}:
-            continue
-        called = inspect.isroutine(value) or isinstance(value, (classmethod, staticmethod))
-        parameters = inspect.signature(getattr(kind, name)).parameters.values() if called else None
-        shown[name] = parameters and [(each.name, each.kind, each.default) for each in parameters]
-    return shown
-
-
-@pytest.mark.parametrize(("module", "name"), TWINS)
-def test_twins_have_the_same_face(module: str, name: str) -> None:
-    sync = face(getattr(importlib.import_module(f"aichatfree.{module}"), name))
-    home = "async_client" if module == "client" else module
-    twin = face(getattr(importlib.import_module(f"aichatfree.{home}"), f"Async{name}"))
-    if name == "Client":
-        extra = [each for each in twin["__init__"] or [] if each[0] == "connector"]
-        assert [each[2] for each in extra] == [None]
-        twin["__init__"] = [each for each in twin["__init__"] or [] if each[0] != "connector"]
-    assert {PAIRS.get(key, key): value for key, value in sync.items()} == twin
-
-
-@pytest.mark.parametrize(("module", "name"), TWINS)
-def test_only_synchronous_objects_have_synchronous_context_managers(module: str, name: str) -> None:
-    sync = getattr(importlib.import_module(f"aichatfree.{module}"), name)
-    home = "async_client" if module == "client" else module
-    twin = getattr(importlib.import_module(f"aichatfree.{home}"), f"Async{name}")
+@pytest.mark.parametrize("name", ["Client", "Stream", "Conversation"])
+def test_only_synchronous_objects_have_synchronous_context_managers(name: str) -> None:
+    sync, twin = getattr(aichatfree, name), getattr(aichatfree, f"Async{name}")
     assert not any(hasattr(sync, each) for each in PAIRS.values())
     assert not any(hasattr(twin, each) for each in PAIRS)
 
@@ -337,27 +477,33 @@ def test_importing_the_package_imports_next_to_nothing() -> None:
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 
+SIGNING = {"_core", "_core.wire", "_core.wire.signing"}
+
+
 def test_a_name_imports_only_what_it_needs() -> None:
-    for name, needed in (("RateLimitError", {"errors"}), ("generate_signature", {"errors", "core", "core.signing"})):
+    for name, needed in (
+        ("RateLimitError", {"errors"}),
+        ("generate_signature", {"errors", *SIGNING}),
+    ):
         loaded = loaded_by(f"from aichatfree import {name}")
         assert {each for each in loaded if each.startswith("aichatfree.")} == {f"aichatfree.{each}" for each in needed}
         assert not loaded & {"requests", "aiohttp", "asyncio", "ssl"}
 
 
 def test_the_core_loads_nothing_of_the_network() -> None:
-    loaded = loaded_by("from aichatfree import Timeout, RetryPolicy, Message, Stats; import aichatfree.core.call")
-    assert "aichatfree.core.settings" in loaded
+    loaded = loaded_by("from aichatfree import Timeout, RetryPolicy, Message, Stats; import aichatfree._core.call")
+    assert "aichatfree._core.settings" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"ssl", "requests", "urllib3", "aiohttp", "asyncio"}
 
 
 def test_each_client_imports_only_its_own_library() -> None:
-    assert not loaded_by("from aichatfree import Client") & {"aiohttp", "aichatfree.async_client"}
-    assert not loaded_by("from aichatfree import AsyncClient") & {"requests", "aichatfree.client"}
+    assert not loaded_by("from aichatfree import Client") & {"aiohttp", "aichatfree._async"}
+    assert not loaded_by("from aichatfree import AsyncClient") & {"requests", "aichatfree._sync"}
 
 
 def test_a_client_imports_no_heavy_helpers() -> None:
     own = loaded_by("from aichatfree import Client") - loaded_by("import requests")
-    assert "aichatfree.client" in own
+    assert "aichatfree._sync.client" in own
     assert not own & {"dataclasses", "inspect", "concurrent.futures"}
 
 
@@ -370,7 +516,7 @@ def test_importing_changes_nothing_but_a_quiet_logger() -> None:
         "assert state() == old\n"
         "assert [type(h).__name__ for h in logging.getLogger('aichatfree').handlers] == ['NullHandler']\n"
     )
-    assert "aichatfree.client" in loaded_by(code)
+    assert "aichatfree._sync.client" in loaded_by(code)
 
 
 # --- One place for each thing ---------------------------------------------------------------------------------------

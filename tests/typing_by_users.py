@@ -13,7 +13,7 @@ from aichatfree import AsyncClient, Client, Message, RetryPolicy, Timeout
 def values(message: Message) -> str:
     message.role = "user"  # type: ignore[misc]
     message.rule = "user"  # type: ignore[attr-defined]
-    Timeout(read=5)  # type: ignore[call-arg]
+    Timeout(read=5)  # type: ignore[call-overload]
     RetryPolicy(max_retries="3")  # type: ignore[arg-type]
     limits: Timeout = Timeout(connect=1).replace(idle=5)
     match message:

@@ -17,7 +17,7 @@ from .report import Refusal
 from .terminal import as_text, complain, print_json
 
 if TYPE_CHECKING:
-    from ..client import Client
+    from .. import Client
 
 BLANK_LINE = "\n\n"
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))

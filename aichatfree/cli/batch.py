@@ -28,8 +28,7 @@ from .report import FAILED, Refusal, as_options
 from .terminal import complain
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..core.batch import MapResult
+    from .. import Client, MapResult
 
 _OF_THE_SERVER = (
     AuthenticationError,

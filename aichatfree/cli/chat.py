@@ -17,9 +17,7 @@ from .report import Refusal, as_options, os_words
 from .terminal import as_text, complain, console, one_line, visible
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..conversation import Conversation
-    from ..stream import Stream
+    from .. import Client, Conversation, Stream
 
 
 @click.command(
@@ -137,7 +135,7 @@ class Chat:
         Raises:
             Refusal: It cannot be read, or holds no conversation.
         """
-        from ..conversation import Conversation
+        from .. import Conversation
 
         try:
             self.conversation = Conversation.load(path, client=self.client)

@@ -12,7 +12,7 @@ from .report import FAILED, as_options
 from .terminal import console, one_line, print_json
 
 if TYPE_CHECKING:
-    from ..core.report import CheckReport
+    from .. import CheckReport
 
 _SIGNS = {"ok": ("✓ ok", "green"), "failed": ("✗ failed", "bold red"), "skipped": ("skipped", "dim")}
 

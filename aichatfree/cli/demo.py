@@ -28,7 +28,7 @@ def demo(prompt: tuple[str, ...], plain: bool) -> int:
 
     It works offline and needs no settings; AICHATFREE_* and the config file do not count.
     """
-    from ..client import Client
+    from .. import Client
     from ..server import LocalServer
 
     question = as_text(" ".join(prompt)) if prompt else DEFAULT_PROMPT

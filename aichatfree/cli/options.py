@@ -18,7 +18,7 @@ from .config import read_config
 from .report import Refusal, as_options
 
 if TYPE_CHECKING:
-    from ..client import Client
+    from .. import Client
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -78,7 +78,7 @@ class Settings:
         Raises:
             Refusal: A setting cannot work; the text says which, and where it comes from.
         """
-        from ..client import Client
+        from .. import Client
 
         if self.timeout is not None:
             more["timeout"] = self.timeout

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core.version import version
+from .._core.version import version
 from .config import config_path
 from .options import examples, verbose_option
 from .report import WRONG_USAGE, report

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from aichatfree.core.report import WIDTH, CheckReport, CheckResult
+from aichatfree._core.diagnosis import WIDTH, CheckReport, CheckResult
 
 REPORT = CheckReport(
     "http://127.0.0.1:3000",

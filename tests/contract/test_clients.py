@@ -14,8 +14,8 @@ import pytest
 import requests
 
 import aichatfree
-from aichatfree import AsyncClient, Client, InvalidRequestError, Message
-from aichatfree.testing import Reply, ScriptedServer
+from aichatfree import AsyncClient, Client, InvalidRequestError, Message, StreamInterruptedError
+from aichatfree.testing import Pause, Reply, ScriptedServer
 
 
 def test_what_goes_on_the_wire(face: Any, server: ScriptedServer) -> None:
@@ -137,15 +137,38 @@ class TestWithOptions:
         assert other.stream("hi").model == "m"
         assert first.json["pass"] is None
 
-    def test_the_last_one_closes_them(self, face: Any, server: ScriptedServer) -> None:
+    def test_the_first_closes_them_for_all(self, face: Any, server: ScriptedServer) -> None:
         client = face.client(server)
         other = client.with_options(timeout=5)
-        face.generate(client)
-        face.close(client)
-        assert face.generate(other)
-        assert server.connections == 1
+        again = other.with_options(timeout=6)
+        face.generate(other)
         face.close(other)
+        assert (client.closed, other.closed, again.closed) == (False, True, False)
+        server.wait_connections(1)
+        assert face.generate(again)
+        assert server.requests[0].connection == server.requests[1].connection
+        face.close(client)
         server.wait_connections(0)
+        assert again.closed
+        with pytest.raises(InvalidRequestError, match="closed"):
+            face.generate(again)
+
+    def test_closing_one_interrupts_its_own_streams_only(self, face: Any, server: ScriptedServer) -> None:
+        client = face.client(server)
+        other = client.with_options(timeout=5)
+        forever = Reply(["first", Pause(60), "never"])
+        server.enqueue(forever, forever)
+        kept, interrupted = client.stream("a"), other.stream("b")
+        for stream in (kept, interrupted):
+            assert face.run(lambda stream=stream: next(stream), lambda stream=stream: anext(stream)) == "first"
+        face.close(other)
+        with pytest.raises(StreamInterruptedError) as caught:
+            face.run(interrupted.until_done, interrupted.until_done)
+        assert caught.value.partial == "first"
+        assert not kept.closed
+        face.close(client)
+        with pytest.raises(StreamInterruptedError):
+            face.run(kept.until_done, kept.until_done)
 
     def test_another_transport_is_apart(self, face: Any, server: ScriptedServer) -> None:
         client = face.client(server)
@@ -158,7 +181,7 @@ class TestWithOptions:
         server.wait_connections(1)
 
     def test_unknown_options(self, face: Any, server: ScriptedServer) -> None:
-        with pytest.raises(InvalidRequestError, match="no such option: colour"):
+        with pytest.raises(InvalidRequestError, match="no option 'colour'"):
             face.client(server).with_options(colour="red")
         with pytest.raises(InvalidRequestError, match="session"):
             face.client(server).with_options(session=None)

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
+from aichatfree._async.transport.exchange import AiohttpExchange
 from aichatfree.testing import Pause, Reply, ScriptedServer, Stall
-from aichatfree.transports.aiohttp_exchange import AiohttpExchange
 
 SHORT = 0.3
 LATE = 0.5
@@ -140,8 +140,7 @@ def test_aclose_from_another_task(no_leaks: None, stalled: dict[str, Any], sessi
             assert await reader == "alive"
             assert time.monotonic() - closed < AT_ONCE
             assert [type(error) for error in caught] == [StreamInterruptedError]
-            if sys.version_info >= (3, 11):
-                assert reader.cancelling() == 0
+            assert reader.cancelling() == 0
 
     run(main())
 
@@ -238,8 +237,7 @@ def test_aclose_where_something_catches_the_cancelling(
             with pytest.raises(StreamInterruptedError):
                 await reader
             assert time.monotonic() - closed < AT_ONCE
-            if sys.version_info >= (3, 11):
-                assert reader.cancelling() == 0
+            assert reader.cancelling() == 0
             await asyncio.to_thread(server.wait_connections, 0)
 
     run(main())
@@ -320,7 +318,7 @@ def test_aclose_as_the_request_goes_out(server: ScriptedServer, monkeypatch: pyt
             connected = AiohttpExchange.connected
 
             def and_closed(exchange: AiohttpExchange, connection: Any) -> None:
-                asyncio.get_running_loop().call_soon(stream._line.close)
+                asyncio.get_running_loop().call_soon(stream._control.close)
                 connected(exchange, connection)
 
             monkeypatch.setattr(AiohttpExchange, "connected", and_closed)

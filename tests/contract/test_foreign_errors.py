@@ -18,8 +18,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 import aichatfree
 from aichatfree import AsyncClient, Client
+from aichatfree._async.transport import transport as aiohttp_transport
+from aichatfree._sync.transport import hooks as urllib3_connections
+from aichatfree._sync.transport import transport as requests_transport
 from aichatfree.testing import Reply, ScriptedServer
-from aichatfree.transports import aiohttp_transport, requests_transport, urllib3_connections
 
 
 def subclasses(*bases: type[BaseException]) -> Iterator[type[BaseException]]:

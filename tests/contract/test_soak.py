@@ -127,7 +127,7 @@ async def awork(client: AsyncClient, rng: random.Random, tally: Tally) -> None:
 
         try:
             await asyncio.wait_for(read(), 0.05 if rng.random() < 0.05 else 20)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             tally.ends["cancelled"] += 1
         except aichatfree.AIChatFreeError as error:
             tally.failed(error, "".join(pieces))

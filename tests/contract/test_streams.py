@@ -157,21 +157,27 @@ def test_every_early_end_closes_the_connection(
     face.close(client)
 
 
-def test_a_closed_stream_is_over(face: Any, server: ScriptedServer) -> None:
+def test_a_closed_stream_never_just_ends(face: Any, server: ScriptedServer) -> None:
     server.enqueue(FOREVER)
     stream = face.client(server).stream("hi")
 
     def read() -> list[str]:
         next(stream)
         stream.close()
+        with pytest.raises(StreamInterruptedError):
+            next(stream)
         return list(stream)
 
     async def aread() -> list[str]:
         await anext(stream)
         await stream.aclose()
+        with pytest.raises(StreamInterruptedError):
+            await anext(stream)
         return [piece async for piece in stream]
 
-    assert face.run(read, aread) == []
+    with pytest.raises(StreamInterruptedError) as caught:
+        face.run(read, aread)
+    assert caught.value.partial == "first"
     with pytest.raises(StreamInterruptedError) as caught:
         face.run(stream.until_done, stream.until_done)
     assert caught.value.partial == "first"

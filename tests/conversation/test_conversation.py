@@ -19,7 +19,8 @@ from aichatfree import (
     Stream,
     StreamInterruptedError,
 )
-from aichatfree.conversation import AsyncConversation, Conversation
+from aichatfree._async.conversation import AsyncConversation
+from aichatfree._sync.conversation import Conversation
 from aichatfree.testing import Drop, Pause, RecordedRequest, Reply, ScriptedServer
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from aichatfree import AsyncClient, Client, InvalidRequestError
-from aichatfree.conversation import AsyncConversation, BaseConversation, Conversation
+from aichatfree._async.conversation import AsyncConversation
+from aichatfree._sync.conversation import BaseConversation, Conversation
 
 HISTORY = [{"role": "user", "content": "Grüße 👋"}, {"role": "assistant", "content": "zwei\nZeilen"}]
 

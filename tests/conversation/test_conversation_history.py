@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aichatfree import InvalidRequestError, Message
-from aichatfree.core.history import History, read_form, read_on_interrupt, read_system
-from aichatfree.core.messages import to_contents
+from aichatfree._core.history import History, read_form, read_on_interrupt, read_system
+from aichatfree._core.wire.messages import to_contents
 
 U = {"role": "user", "content": "u"}
 A = {"role": "assistant", "content": "a"}

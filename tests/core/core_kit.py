@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from aichatfree.core.call import Call, Clocks
-from aichatfree.core.failures import failure
-from aichatfree.core.headers import Headers
-from aichatfree.core.messages import to_contents
-from aichatfree.core.payload import Request, RequestBuilder, dump_contents
-from aichatfree.core.settings import Settings
-from aichatfree.core.signing import Signer
+from aichatfree._core.call import Call, Clocks
+from aichatfree._core.failures import failure
+from aichatfree._core.settings import Settings
+from aichatfree._core.wire.headers import Headers
+from aichatfree._core.wire.messages import to_contents
+from aichatfree._core.wire.requests import Request, RequestBuilder, dump_contents
+from aichatfree._core.wire.signing import Signer
 from aichatfree.errors import APIError
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "recordings"
@@ -106,7 +106,7 @@ class Bench:
         self.monotonic, self.wall = Clock(100.0), Clock(RECORDED_AT)
         self.settings = settings(**given)
         self.signer = Signer(self.settings.secret, self.wall)
-        builder = RequestBuilder(self.settings, self.signer)
+        builder = RequestBuilder(self.settings, self.signer, "aichatfree/test")
         contents = to_contents(messages)
 
         def make_request(url: str | None) -> Request:

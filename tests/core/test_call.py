@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from core_kit import RECORDED_AT, URL, Bench, recorded
 
-from aichatfree.core.call import Stats
-from aichatfree.core.replies import AuthReader, FailureReader, ReplyReader
-from aichatfree.core.retry import RetryPolicy
-from aichatfree.core.settings import Timeout
-from aichatfree.core.signing import Signer
+from aichatfree._core.call import Stats
+from aichatfree._core.retry import RetryPolicy
+from aichatfree._core.timeouts import Timeout
+from aichatfree._core.wire.replies import AuthReader, FailureReader, ReplyReader
+from aichatfree._core.wire.signing import Signer
 from aichatfree.errors import (
     AIChatFreeError,
     APIError,
@@ -41,14 +41,14 @@ def run(bench: Bench, *answers: tuple[int, dict[str, str], list[bytes]]) -> str:
                 for chunk in chunks:
                     bench.monotonic.now += 1
                     if text := reader.feed(chunk):
-                        call.give(text)
+                        call.emit(text)
                 if text := reader.finish():
-                    call.give(text)
+                    call.emit(text)
                 call.finish()
                 break
             except AIChatFreeError as error:
                 if reader is not None and (text := reader.flush(error)):
-                    call.give(text)
+                    call.emit(text)
                 raise
         except AIChatFreeError as error:
             call.failed(error)
@@ -165,7 +165,7 @@ def test_a_reply_that_is_started_over_begins_from_nothing() -> None:
 def test_the_text_grows_with_each_piece() -> None:
     call = Bench().call
     for expected in ("a", "ab", "abc"):
-        assert call.give(expected[-1]) == expected[-1]
+        assert call.emit(expected[-1]) == expected[-1]
         assert call.text == call.text == expected
     assert call.stats.pieces == 3
 

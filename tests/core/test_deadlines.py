@@ -10,8 +10,8 @@ from core_kit import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.deadlines import Deadline
-from aichatfree.core.settings import Timeout
+from aichatfree._core.deadlines import Deadline
+from aichatfree._core.timeouts import Timeout
 from aichatfree.errors import Phase
 
 PHASES: tuple[Phase, ...] = get_args(Phase)

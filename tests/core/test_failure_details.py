@@ -10,16 +10,10 @@ from core_kit import URL, fail, locations, said, upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.failures import (
-    MAX_SHOWN,
-    ConnectProblem,
-    Redactor,
-    closed_by_caller,
-    connect_failure,
-    failure,
-    interrupted,
-)
-from aichatfree.core.headers import Headers
+from aichatfree._core.failures import ConnectProblem, connect_failure, failure
+from aichatfree._core.wire.headers import Headers
+from aichatfree._core.wire.interruption import closed_by_caller, interrupted
+from aichatfree._core.wire.redaction import MAX_SHOWN, Redactor
 from aichatfree.errors import APIError, ConnectError, RedirectError, StreamInterruptedError
 
 # --- Secrets --------------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from core_kit import RECORDED_AT, URL, fail, locations, recorded, said, upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.failures import MAX_SHOWN, failure
-from aichatfree.core.headers import Headers
+from aichatfree._core.failures import failure
+from aichatfree._core.wire.headers import Headers
+from aichatfree._core.wire.redaction import MAX_SHOWN
 from aichatfree.errors import (
     APIError,
     AuthenticationError,

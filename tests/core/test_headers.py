@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.headers import Headers, is_secret_header
+from aichatfree._core.wire.headers import Headers, is_secret_header
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=12)
 values = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)

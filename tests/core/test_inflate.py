@@ -12,9 +12,8 @@ from core_kit import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.failures import MAX_BODY_BYTES
-from aichatfree.core.inflate import Inflater, is_supported
-from aichatfree.core.replies import AnswerReader, FailureReader, ReplyReader
+from aichatfree._core.wire.inflate import Inflater, is_supported
+from aichatfree._core.wire.replies import MAX_BODY_BYTES, AnswerReader, FailureReader, ReplyReader
 from aichatfree.errors import APIError, EmptyReplyError, ReplyTooLargeError, ServerError, StreamInterruptedError
 
 PLENTY = 10**9

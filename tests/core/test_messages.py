@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.messages import Content, Message, as_given, to_contents
-from aichatfree.core.payload import dump_contents
-from aichatfree.core.signing import well_formed
+from aichatfree._core.wire.messages import Content, Message, as_given, to_contents
+from aichatfree._core.wire.requests import dump_contents
+from aichatfree._core.wire.signing import well_formed
 from aichatfree.errors import InvalidRequestError
 
 any_text = st.text(st.characters(), min_size=1)  # with lone surrogates

@@ -11,9 +11,8 @@ from core_kit import recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.failures import MAX_BODY_BYTES
-from aichatfree.core.replies import AuthReader, FailureReader, ReplyReader
-from aichatfree.core.settings import IN_BAND_ERRORS
+from aichatfree._core.settings import IN_BAND_ERRORS
+from aichatfree._core.wire.replies import MAX_BODY_BYTES, AuthReader, FailureReader, ReplyReader
 from aichatfree.errors import (
     AIChatFreeError,
     APIError,

@@ -12,12 +12,12 @@ from core_kit import RECORDED_AT, URL, Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.deadlines import Deadline
-from aichatfree.core.headers import Headers
-from aichatfree.core.payload import Request
-from aichatfree.core.retry import MAX_REDIRECTS, Attempt, RetryPolicy, attempts
-from aichatfree.core.settings import Timeout
-from aichatfree.core.signing import Signer
+from aichatfree._core.deadlines import Deadline
+from aichatfree._core.retry import MAX_REDIRECTS, Attempt, RetryPolicy, attempts
+from aichatfree._core.timeouts import Timeout
+from aichatfree._core.wire.headers import Headers
+from aichatfree._core.wire.requests import Request
+from aichatfree._core.wire.signing import Signer
 from aichatfree.errors import (
     AIChatFreeError,
     APIError,
@@ -100,16 +100,16 @@ MAY_PASS: list[tuple[AIChatFreeError, bool, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "stream", "generate"), MAY_PASS)
-def test_what_may_pass(error: AIChatFreeError, stream: bool, generate: bool) -> None:
-    assert RetryPolicy().may_pass(error) is stream
-    assert RetryPolicy().may_pass(error, restartable=True) is generate
+def test_what_retryable(error: AIChatFreeError, stream: bool, generate: bool) -> None:
+    assert RetryPolicy().retryable(error) is stream
+    assert RetryPolicy().retryable(error, restartable=True) is generate
 
 
 @pytest.mark.parametrize("error", [error for error, stream, _ in MAY_PASS if stream])
 def test_nothing_is_tried_again_once_the_caller_has_text(error: AIChatFreeError) -> None:
     again = type(error)("it failed")
     vars(again).update(vars(error), partial="text")
-    assert not RetryPolicy().may_pass(again)
+    assert not RetryPolicy().retryable(again)
 
 
 # --- How long to wait -----------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_no_time_is_left_even_for_a_retry_at_once() -> None:
 def refused(skew: float | None) -> AIChatFreeError:
     headers = Headers()
     if skew is not None:
-        date = datetime.datetime.fromtimestamp(RECORDED_AT + skew, datetime.timezone.utc)
+        date = datetime.datetime.fromtimestamp(RECORDED_AT + skew, datetime.UTC)
         headers = Headers([("Date", date.strftime("%a, %d %b %Y %H:%M:%S GMT"))])
     return error_of(InvalidSignatureError, status_code=401, headers=headers)
 

@@ -12,15 +12,9 @@ from typing import Any
 import pytest
 from core_kit import settings
 
-from aichatfree.core.retry import RetryPolicy
-from aichatfree.core.settings import (
-    DEFAULT_BASE_URL,
-    IN_BAND_ERRORS,
-    Settings,
-    Timeout,
-    hide_userinfo,
-    split_userinfo,
-)
+from aichatfree._core.retry import RetryPolicy
+from aichatfree._core.settings import DEFAULT_BASE_URL, IN_BAND_ERRORS, Settings, hide_userinfo, split_userinfo
+from aichatfree._core.timeouts import Timeout
 from aichatfree.errors import InvalidRequestError
 
 ENVIRONMENT = {
@@ -255,9 +249,17 @@ def test_change() -> None:
     assert before.change({}) == before
 
 
-@pytest.mark.parametrize("name", ["session", "base_urll", "max_retrys"])
-def test_change_names_what_there_is(name: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"no such option: {name}; there are base_url, .*max_retries"):
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("session", "there are secret, password, .*base_url"),
+        ("base_urll", "did you mean 'base_url'"),
+        ("max_retrys", "did you mean 'max_retries'"),
+        ("tiemout", "did you mean 'timeout'"),
+    ],
+)
+def test_an_unknown_option_is_named_with_what_was_meant(name: str, suggestion: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"there is no option '{name}': {suggestion}"):
         settings().change({name: 1})
 
 

@@ -10,7 +10,7 @@ from core_kit import RECORDED_AT, SIGNED, Clock, recorded, sent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree.core.signing import (
+from aichatfree._core.wire.signing import (
     CLEAR_SKEW_SECONDS,
     Signature,
     Signer,
@@ -125,7 +125,7 @@ def test_each_signature_is_made_for_its_moment() -> None:
 
 
 def http_date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 @pytest.mark.parametrize("skew", [CLEAR_SKEW_SECONDS, -CLEAR_SKEW_SECONDS, 301.0, -86400.0, 1e9])

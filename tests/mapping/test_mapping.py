@@ -21,8 +21,9 @@ from aichatfree import (
     RateLimitError,
     RequestTimeoutError,
     RetryPolicy,
+    StreamInterruptedError,
 )
-from aichatfree.core.batch import MapResult
+from aichatfree._core.pacing import MapResult
 from aichatfree.testing import Drop, Pause, RecordedRequest, Reply, ScriptedServer
 
 FAST = RetryPolicy(initial_delay=0.01, max_delay=0.02)
@@ -319,12 +320,15 @@ def test_a_mistake_in_the_callers_code_is_not_hidden(face: Any, server: Scripted
     face.close(client)
 
 
-def test_the_client_may_be_closed_by_the_loop_and_the_rest_still_comes(face: Any, server: ScriptedServer) -> None:
+def test_the_rest_of_a_map_whose_client_was_closed_is_failures(face: Any, server: ScriptedServer) -> None:
     client = face.client(server)
     results = client.map(numbers(12), concurrency=2)
     assert take(face, results, 1)[0].ok
     face.close(client)
-    assert [r.text for r in take(face, results, 11)] == [f"re: {n}" for n in range(1, 12)]
+    rest = take(face, results, 11)
+    assert [r.index for r in rest] == list(range(1, 12))
+    assert all(r.ok or isinstance(r.error, (InvalidRequestError, StreamInterruptedError)) for r in rest)
+    assert "closed" in str(rest[-1].error)
     leave(face, results)
 
 

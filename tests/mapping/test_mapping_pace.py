@@ -20,8 +20,8 @@ from aichatfree import (
     RetryPolicy,
     StreamInterruptedError,
 )
-from aichatfree.core.batch import AHEAD, Item, MapResult, Pacer, Window, check_prompts
-from aichatfree.core.call import Clocks
+from aichatfree._core.call import Clocks
+from aichatfree._core.pacing import AHEAD, Item, MapResult, Pacer, Window, check_prompts
 
 
 class Clock:

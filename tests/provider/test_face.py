@@ -160,8 +160,8 @@ def test_all_options_of_a_client_are_taken(server: ScriptedServer) -> None:
     ("options", "words"),
     [
         ({"base_url": "127.0.0.1:3000"}, "http://"),
-        ({"pasword": "x"}, "no such option: pasword"),
-        ({"session": None}, "no such option: session"),
+        ({"pasword": "x"}, "no option 'pasword': did you mean 'password'"),
+        ({"session": None}, "no option 'session'"),
         ({"timeout": -1}, "timeout"),
         ({"model": 3}, "model"),
     ],

@@ -1,0 +1,1 @@
+"""The asynchronous wing: it acts, over aiohttp, on what the core decides."""

@@ -1,0 +1,233 @@
+"""AsyncClient: the asynchronous door to a server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Self, Unpack
+
+import aiohttp
+
+from .._core.call import Call
+from .._core.client import BaseClient, check_transport, resolve_settings
+from .._core.diagnosis import CheckReport
+from .._core.history import OnInterrupt
+from .._core.pacing import MapResult
+from .._core.settings import DEFAULT_MAX_MESSAGES, Options, Settings
+from .._core.stream import Begin
+from .._core.timeouts import CLIENT_TIMEOUT, ClientTimeout, Timeout
+from .._core.transport import AsyncTransport
+from .._core.wire.messages import Messages
+from ..errors import InvalidRequestError
+from .check import check
+from .conversation import AsyncConversation
+from .map import map_prompts
+from .stream import AsyncStream
+from .transport.transport import AiohttpTransport
+
+
+class AsyncClient(BaseClient[AsyncTransport, AsyncStream]):
+    """A client of one GeminiProChat server. It may be made outside an event loop, and outlive one; tasks may share it.
+
+    Args:
+        base_url: The server's root, such as ``http://127.0.0.1:3000``; by default ``AICHATFREE_BASE_URL``, then
+            ``https://aichatfree.info``.
+        session: A ``aiohttp.ClientSession`` of your own to send through. It is used as it is and never closed.
+        connector: An aiohttp connector of your own for the sessions that are made here. It is never closed.
+        transport: Another way to send requests, see :class:`~aichatfree.AsyncTransport`. It is never closed.
+        **options: See :class:`~aichatfree.Options`: ``secret``, ``password``, ``model``, ``timeout``,
+            ``max_retries``, ``retry``, ``headers``, ``proxy``, ``verify``, ``trust_env``, ``max_reply_bytes``,
+            ``in_band_errors``.
+
+    Raises:
+        InvalidRequestError: A value cannot work, or a name is unknown; the text says which and what to give instead.
+    """
+
+    __module__ = "aichatfree"
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        transport: AsyncTransport | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = resolve_settings(base_url=base_url, **options)
+        if transport is None:
+            own = AiohttpTransport(settings, session, connector)
+            self._set_up(settings, own, passed_in=own.passed_in)
+            return
+        if session is not None or connector is not None:
+            raise InvalidRequestError(
+                "give session=, connector= or transport=, only one of them: a transport has connections of its own"
+            )
+        check_transport(transport, settings, "aclose", other="Client")
+        self._set_up(settings, transport, passed_in="transport")
+
+    _stream_type = AsyncStream
+
+    @classmethod
+    def _make_transport(cls, settings: Settings) -> AsyncTransport:
+        return AiohttpTransport(settings)
+
+    def _open_stream(self, call: Call, begin: Begin | None = None) -> AsyncStream:
+        return AsyncStream(call, self._transport, self._share, self._beginning(begin))
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT,
+    ) -> AsyncStream:
+        """Ask, and receive the reply piece by piece.
+
+        The arguments are checked at once; the request goes out at the first piece, or on entering ``async with``.
+        This method itself is not awaited.
+
+        Args:
+            messages: A str (one user message), a :class:`Message`, a mapping, or a list of these that ends with a
+                user message.
+            model: A label for this call, recorded on the stream and never sent.
+            timeout: The limits of this call: seconds, a :class:`Timeout`, or None for no limit; by default the
+                client's.
+
+        Returns:
+            An asynchronous iterator over the pieces of text.
+
+        Raises:
+            InvalidRequestError: An argument cannot be sent, or the client is closed.
+        """
+        return self._open_stream(self._generate_call(messages, model=model, timeout=timeout))
+
+    async def generate(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT,
+    ) -> str:
+        """Ask, and receive the whole reply. A reply that breaks off is asked for again, as the retries allow.
+
+        Args:
+            messages: As for :meth:`stream`.
+            model: As for :meth:`stream`.
+            timeout: As for :meth:`stream`.
+
+        Returns:
+            The text of the reply.
+
+        Raises:
+            AIChatFreeError: There is no whole reply; what had come of the last one is in its ``partial``.
+        """
+        call = self._generate_call(messages, model=model, timeout=timeout, restartable=True)
+        return await self._open_stream(call).until_done()
+
+    async def verify_password(self, password: str | None = None) -> bool:
+        """Ask the server whether a password is right (``POST /api/auth``).
+
+        Args:
+            password: The password to try; None means the client's own.
+
+        Returns:
+            True if it is right, or if the server wants none.
+
+        Raises:
+            AIChatFreeError: The server could not be asked, or gave no answer of this protocol.
+        """
+        call = self._auth_call(password)
+        await self._open_stream(call).until_done()
+        return call.accepted
+
+    def conversation(
+        self,
+        system: str | None = None,
+        history: Messages = (),
+        max_messages: int | None = DEFAULT_MAX_MESSAGES,
+        on_interrupt: OnInterrupt = "discard",
+    ) -> AsyncConversation:
+        """Begin a conversation: it remembers what was said, and sends it along.
+
+        Args:
+            system: The text of a system message, which goes along with every question.
+            history: What was said before, as for :meth:`stream`, but ending with an answer.
+            max_messages: At most this many messages are remembered, and sent; None is no limit.
+            on_interrupt: ``"discard"`` or ``"keep"``: what is done with the part of a reply that broke off.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used; the text says which and what to give instead.
+        """
+        return AsyncConversation(self, system, history, max_messages, on_interrupt)
+
+    async def check(self, *, timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT) -> CheckReport:
+        """Find out what works and what does not: two small requests, one attempt each.
+
+        Args:
+            timeout: The limits of each request: seconds, a :class:`Timeout`, or None for no limit; by default the
+                client's.
+
+        Returns:
+            A report to print or to look through; what it finds wrong is in it and not raised.
+
+        Raises:
+            InvalidRequestError: The client is closed, or ``timeout`` cannot be used.
+        """
+        return await check(self, timeout)
+
+    def map(
+        self,
+        prompts: Iterable[Messages] | AsyncIterable[Messages],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        return_errors: bool = True,
+        max_rate: float | None = None,
+        model: str | None = None,
+        timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT,
+    ) -> AsyncGenerator[MapResult, None]:
+        """Ask many prompts, some at once, over tasks, and receive the whole replies.
+
+        Calls see the caller's context variables. Prompts are taken as they are needed, at most twice
+        ``concurrency`` ahead of the results. One that fails does not stop the others. Closing the generator
+        ends what still runs: leave its loop early with ``contextlib.aclosing``. When the server says that the
+        quota is used up, all wait as long as it says, up to ``max_retry_after``; such a prompt is asked again,
+        until ``max_retries`` waits in a row have brought no reply.
+
+        Args:
+            prompts: What to ask: each as the ``messages`` of :meth:`stream`.
+            concurrency: At most this many are on their way at once.
+            ordered: Results come in the order of the prompts; False: as they are ready.
+            return_errors: A failure is a result with its ``error``; False: it is raised, and ends the loop.
+            max_rate: Requests a minute at most, evenly spaced, retries included; None is no limit.
+            model: As for :meth:`stream`.
+            timeout: As for :meth:`stream`, for each attempt of each prompt.
+
+        Yields:
+            A :class:`MapResult` for each prompt.
+
+        Raises:
+            InvalidRequestError: An argument cannot be used, or the client is closed.
+        """
+        return map_prompts(
+            self,
+            prompts,
+            concurrency=concurrency,
+            ordered=ordered,
+            return_errors=return_errors,
+            max_rate=max_rate,
+            model=model,
+            timeout=timeout,
+        )
+
+    async def aclose(self) -> None:
+        """Close the client: interrupt its running streams, and close its connections, unless they are borrowed."""
+        if self._leave_transport():
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()

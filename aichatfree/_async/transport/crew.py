@@ -1,0 +1,83 @@
+"""Tasks that work side by side: what ``AsyncClient.map`` runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from typing import Any
+
+from ..._core.pacing import Item, MapResult, Window
+from ..._core.wire.messages import Messages
+
+PROMPT_KINDS = (Iterable, AsyncIterable)
+"""What may hold the prompts."""
+
+Rest = Callable[[float], Awaitable[None]]
+
+
+class Crew:
+    """Tasks that answer items, one for each on its way. Leaving the crew cancels them.
+
+    Args:
+        window: How many items may be on their way, and in which order their results leave.
+        prompts: What is asked.
+        answer: What is done with an item; it is handed ``rest``, with which it waits.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        prompts: Iterable[Messages] | AsyncIterable[Messages],
+        answer: Callable[[Rest, Item], Awaitable[MapResult]],
+    ) -> None:
+        self._window = window
+        self._prompts = prompts
+        self._answer = answer
+        self._feeder: asyncio.Task[Any] | None = None
+        self._room = asyncio.Event()
+        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def next_result(self) -> MapResult | None:
+        """The result that leaves next, None after the last. Prompts are taken as there is room for them."""
+        if self._feeder is None:
+            self._feeder = self._spawn(self._feed())
+        while True:
+            if (result := self._window.pop()) is not None or not self._tasks:
+                self._room.set()
+                return result
+            task = await self._ended.get()
+            self._tasks.discard(task)
+            outcome = task.result()
+            if task is not self._feeder:
+                self._window.put(outcome)
+                self._room.set()
+
+    async def _feed(self) -> None:
+        # One task reads all of the prompts: an async generator may hold a timeout or a scope open between them.
+        if isinstance(self._prompts, AsyncIterable):
+            async for prompt in self._prompts:
+                await self._send(prompt)
+        else:
+            for prompt in self._prompts:
+                await self._send(prompt)
+
+    async def _send(self, prompt: Messages) -> None:
+        self._spawn(self._answer(asyncio.sleep, self._window.take(prompt)))
+        while not self._window.has_room:
+            self._room.clear()
+            await self._room.wait()
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended.put_nowait)
+        return task
+
+    async def __aenter__(self) -> Crew:
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

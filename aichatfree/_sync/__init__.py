@@ -1,0 +1,1 @@
+"""The synchronous wing: it acts, over requests, on what the core decides."""

@@ -1,0 +1,1 @@
+"""The transport over requests, urllib3 and http.client."""

@@ -1,0 +1,87 @@
+"""The synchronous transport: requests sends, http.client and urllib3 read."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3 import Timeout as Urllib3Timeout
+
+from ..._core.deadlines import Deadline
+from ..._core.network import Network
+from ..._core.settings import Settings
+from ..._core.wire.requests import Request
+from ...errors import InvalidRequestError
+from .exchange import RequestsExchange
+from .hooks import LimitedAdapter
+
+
+class RequestsTransport:
+    """Sends requests through a pool of its own, or through a session that the user passed in.
+
+    Args:
+        settings: ``proxy``, ``verify`` and ``trust_env`` are settled here.
+        session: The user's session. What it does (adapters, hooks, auth, cookies, its own proxies) is kept, and it
+            is never closed here.
+    """
+
+    def __init__(self, settings: Settings, session: requests.Session | None = None) -> None:
+        self.session = session
+        self._settings = settings
+        self._own: requests.Session | None = None
+        network = Network(settings if session is None else settings.replace(trust_env=False))
+        if session is None:
+            self._own = requests.Session()
+            adapter = LimitedAdapter(network)
+            self._own.mount("http://", adapter)
+            self._own.mount("https://", adapter)
+        elif isinstance(settings.verify, ssl.SSLContext):
+            raise InvalidRequestError(
+                "verify= is an SSLContext, which a requests.Session cannot take: mount an adapter that has it instead"
+            )
+
+    @property
+    def passed_in(self) -> str | None:
+        """The argument with which the user passed in connections of their own."""
+        return None if self.session is None else "session"
+
+    def exchange(self, request: Request, deadline: Deadline) -> RequestsExchange:
+        """Prepare to send one request; no I/O yet."""
+        return RequestsExchange(self, request, deadline)
+
+    def post(self, request: Request, deadline: Deadline) -> requests.Response:
+        """Send a request and return the answer with its body unread."""
+        if self._own is not None:
+            prepared = requests.PreparedRequest()
+            prepared.method = request.method
+            prepared.url = request.url
+            prepared.headers = CaseInsensitiveDict(request.headers)
+            prepared.headers["Content-Length"] = str(len(request.body))
+            prepared.body = request.body
+            prepared.hooks = {}
+            adapter = self._own.get_adapter(request.url)
+            limits = Urllib3Timeout(connect=deadline.limit("connect"), read=deadline.limit("first_byte"))
+            return adapter.send(prepared, stream=True, timeout=limits)  # type: ignore[arg-type]  # requests knows it
+        assert self.session is not None
+        own: dict[str, Any] = {}
+        if self._settings.proxy is not None:
+            own["proxies"] = {"http": self._settings.proxy, "https": self._settings.proxy}
+        if self._settings.verify is not True:
+            own["verify"] = self._settings.verify
+        return self.session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=(deadline.limit("connect"), deadline.limit("first_byte")),
+            **own,
+        )
+
+    def close(self) -> None:
+        """Close the idle connections; a session that was passed in stays open."""
+        if self._own is not None:
+            self._own.close()

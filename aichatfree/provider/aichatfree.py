@@ -1,0 +1,159 @@
+"""AIChatFree: the class that users of provider frameworks, such as g4f, know by this name.
+
+It offers what those frameworks look for (g4f 0.4.2.6 to 8.8.6) and needs none of them: nothing is imported from them,
+and no class of theirs is inherited from.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from .._async.client import AsyncClient
+from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings
+from .._core.timeouts import Timeout
+from .._core.wire.messages import Messages, as_given
+from .generator import AsyncGeneratorProvider, ProviderModelMixin
+
+__all__ = ["AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"]
+
+
+class _DefaultUrl:
+    """``url`` until someone sets it: what the environment says, read when it is asked for, or the hosted service."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> str:
+        return os.environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL
+
+
+_ProviderT = TypeVar("_ProviderT", bound="AIChatFree")
+
+
+class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
+    """The provider for AIChatFree, and for any other GeminiProChat server.
+
+    ::
+
+        async for chunk in AIChatFree.create_async_generator(model="gemini-1.5-pro", messages=[...]):
+            print(chunk, end="")
+
+    Requests go to :attr:`url`: assign to it, set it in a subclass, or let :meth:`using` make the subclass. Until
+    then it is ``AICHATFREE_BASE_URL``, or ``https://aichatfree.info``. ``AICHATFREE_PASSWORD`` and
+    ``AICHATFREE_SECRET`` count where no password or secret was given.
+
+    A call is one request. To try again, or elsewhere, is the business of the framework's list of providers, which
+    should not wait here for a quota to return; ``using(max_retries=2)`` makes it ours.
+    """
+
+    __module__ = "aichatfree"
+
+    url: ClassVar[str] = cast(str, _DefaultUrl())
+    label = "AIChatFree"
+    working = True
+    supports_stream = True
+    supports_message_history = True
+    default_model = DEFAULT_MODEL
+    models: ClassVar[list[str]] = [DEFAULT_MODEL]
+
+    _options: ClassVar[Mapping[str, Any]] = {"max_retries": 0}
+
+    @classmethod
+    def using(
+        cls: type[_ProviderT], base_url: str | None = None, *, name: str | None = None, **options: Any
+    ) -> type[_ProviderT]:
+        """A subclass for another server, or with other settings.
+
+        ::
+
+            mine = AIChatFree.using(base_url="http://127.0.0.1:3000", password="...", secret="...")
+            g4f.client.Client(provider=mine)
+
+        Args:
+            base_url: Its :attr:`url`; None leaves it as it is.
+            name: The name of the subclass, under which g4f lists it and its errors; by default this class's, with
+                the host if there is another ``base_url`` (``AIChatFree@127.0.0.1:3000``).
+            **options: Any keyword of :class:`AsyncClient` but ``session`` and ``connector``, such as ``password``,
+                ``secret``, ``proxy``, ``timeout``, ``max_retries``, ``headers``, ``verify``. ``model`` becomes the
+                default model.
+
+        Raises:
+            InvalidRequestError: An unknown name, or a value that cannot work.
+        """
+        address = {} if base_url is None else {"base_url": base_url}
+        settings = Settings().change({**address, **options})
+        if base_url is not None:
+            address = {"url": base_url.strip()}
+            name = name or f"{cls.__name__.partition('@')[0]}@{urlsplit(settings.base_url).netloc}"
+        named = {"default_model": settings.model, "models": [settings.model]} if "model" in options else {}
+        attributes = {
+            "__module__": cls.__module__,
+            "label": name or cls.label,
+            "live": 0,
+            "_options": {**cls._options, **options},
+            **address,
+            **named,
+        }
+        return cast("type[_ProviderT]", type(name or cls.__name__, (cls,), attributes))
+
+    @classmethod
+    async def create_async_generator(
+        cls,
+        model: str,
+        messages: Messages,
+        proxy: str | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | Mapping[str, str] | None = None,
+        password: str | None = None,
+        secret: str | None = None,
+        timeout: Timeout | float | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[str, None]:
+        """Ask, and yield the reply piece by piece.
+
+        The history is sent one to one, and the server judges it: unlike :class:`AsyncClient`, nothing is folded,
+        merged or refused here. ``assistant`` (or ``model``) is sent as ``model``, every other role as ``user``.
+
+        What is None, ``""`` or 0 counts as not given: frameworks pass such values for what their user left out.
+
+        Args:
+            model: A label; ``""`` means the default. The server chooses the model, and this is never sent.
+            messages: A list of mappings with ``role`` and ``content``, or whatever else :class:`AsyncClient` takes.
+            proxy: The proxy's URL; by default what the environment says.
+            connector: An aiohttp connector of your own, made in the running loop. It stays open.
+            base_url: The server for this call, instead of :attr:`url`.
+            api_key: The site password, under the name that frameworks have for it; or a mapping of providers' names
+                to their passwords.
+            password: The site password, under its own name, which goes before ``api_key``.
+            secret: The server's ``PUBLIC_SECRET_KEY``.
+            timeout: Seconds until the connection is there, until the first byte, and between pieces; or a
+                :class:`Timeout`.
+            **kwargs: Taken and without effect, since the protocol carries none of it: ``stream``, ``provider``,
+                ``max_tokens``, ``stop``, ``temperature``, ``response_format``, ``media``, ``tools`` and so on. (g4f
+                itself acts upon some of these, ``stop`` and ``tools`` among them.)
+
+        Yields:
+            Text, never empty, never half a character.
+
+        Raises:
+            RateLimitError: The quota is used up, or there were too many requests.
+            AIChatFreeError: Any other failure; see :mod:`aichatfree.errors`.
+        """
+        if isinstance(api_key, Mapping):
+            api_key = api_key.get(cls.get_parent())
+        given = {
+            "base_url": base_url or cls.url,
+            "proxy": proxy,
+            "password": password or api_key,
+            "secret": secret,
+            "timeout": timeout,
+        }
+        options = {**cls._options, **{option: value for option, value in given.items() if value}}
+        async with AsyncClient(**options, connector=connector) as client:
+            call = client._generate_call(messages, model=cls.get_model(model), read=as_given)
+            async with aclosing(client._open_stream(call)) as stream:
+                async for piece in stream:
+                    yield piece

@@ -1,1 +1,0 @@
-"""What the library does: one module for each HTTP library, both obeying the same core."""
