@@ -58,8 +58,8 @@ class AIChatFreeError(Exception):
     """The base of every error of this library.
 
     Attributes:
-        partial: The text of the reply that had been given to the caller, ``""`` if none.
-        attempts: The errors of the earlier tries of the same call, oldest first.
+        partial: The text of the reply that had been emitted, ``""`` if none.
+        attempts: The errors of the earlier attempts of the same call, oldest first.
     """
 
     # Defaults on the class: an error is made deep in the core and learns these on its way out. What is set on an
@@ -106,9 +106,11 @@ class StreamInterruptedError(TransportError):
 
     Attributes:
         in_band: The server itself said so, with the error text that it appends to a reply it cannot finish.
+        by_caller: Nothing failed: the stream, or its client, was closed, or a read was given up.
     """
 
     in_band: bool = False
+    by_caller: bool = False
 
 
 class APIError(AIChatFreeError):
@@ -121,7 +123,7 @@ class APIError(AIChatFreeError):
         body: The body of the answer as text, at most 64 KiB of it.
         headers: The answer's headers; names are looked up in any case.
         upstream_status: The status with which the model's provider answered the server, where the server tells.
-        retry_after: Seconds after which the server says another try may pass, where it tells.
+        retry_after: Seconds after which the server says another attempt may succeed, where it tells.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class APIError(AIChatFreeError):
 
 
 class BadRequestError(APIError, InvalidRequestError):
-    """The server refused the request itself (400)."""
+    """The server refused the request itself (400), or the model's provider did (a 400 inside a 500)."""
 
 
 class AuthenticationError(APIError):
@@ -167,7 +169,7 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """There is no ``/api/generate`` at this address (404)."""
+    """There is no ``/api/generate`` at this address (404), or no such model at the provider any more (inside a 500)."""
 
 
 class RateLimitError(APIError):

@@ -137,6 +137,7 @@ class AsyncClient(BaseClient[AsyncTransport, AsyncStream]):
             AIChatFreeError: The server could not be asked, or gave no answer of this protocol.
         """
         call = self._auth_call(password)
+        del password  # it is to be in no frame that a failure shows
         await self._open_stream(call).until_done()
         return call.accepted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import NamedTuple
 
@@ -18,9 +18,13 @@ from .transport import Answer
 from .wire.headers import Headers
 from .wire.inflate import Inflater, is_supported
 from .wire.interruption import interrupted
+from .wire.redaction import Redactor
 from .wire.replies import AnswerReader, AuthReader, FailureReader, ReplyReader
 from .wire.requests import Request
 from .wire.signing import Signer
+
+_MANY = 1024
+"""Pieces that are joined to one block of text."""
 
 
 class Clocks(NamedTuple):
@@ -45,7 +49,7 @@ class Stats(NamedTuple):
         first_text_seconds: From the start of the call to the first text; None if there was none.
         total_seconds: From the start of the call to its end, or until now.
         bytes_received: Decoded bytes of the reply.
-        pieces: Texts given to the caller.
+        pieces: Texts emitted to the caller.
     """
 
     attempts: int
@@ -93,13 +97,13 @@ class Call:
         self.deadline = Deadline(timeout or settings.timeout, clocks.monotonic)
         self.model = settings.model if model is None else model
         self.status_code: int | None = None
-        self._headers: Mapping[str, str] = {}
+        self._answer: Answer | None = None
         self.accepted = False
         self.complete = False
-        """Whether the whole reply was given to the caller."""
+        """Whether the whole reply was emitted to the caller."""
         self._reader: AnswerReader | None = None
-        self._pieces: list[str] = []
-        self._joined = ("", 0)
+        self._text: tuple[list[str], list[str]] = ([], [])
+        self._count = 0
         self._number = 0
         self._first_text: float | None = None
         self._total: float | None = None
@@ -122,7 +126,7 @@ class Call:
         self._reader = None
         request = attempt.request
         self.deadline.begin("connect")
-        _log.debug("try %d: %s %s, %d bytes", attempt.number, request.method, request.url, len(request.body))
+        _log.debug("attempt %d: %r", attempt.number, request)
         return request
 
     def answered(self, answer: Answer) -> AnswerReader:
@@ -132,15 +136,17 @@ class Call:
             EmptyReplyError: The status says that there is no body.
         """
         self.status_code = answer.status
-        self._headers = answer.headers
+        self._answer = answer
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("answer: HTTP %d after %.3f s", answer.status, self.deadline.elapsed())
         if answer.status == 407:
-            raise connect_failure("proxy", answer.request.url, "HTTP 407, proxy authentication required")
+            request = answer.request
+            words = "HTTP 407, proxy authentication required"
+            raise connect_failure("proxy", request.url, words, secrets=request.secrets)
         framing = answer.headers.get("transfer-encoding", "chunked")
         if {coding.strip() for coding in framing.lower().split(",")} - {"chunked", "identity"}:
             # The HTTP libraries would take the framing for text.
-            raise interrupted(f"transfer-encoding {framing!r} is not known here")
+            raise interrupted(f"transfer-encoding {framing!r} is not known here", answer.request.secrets)
         if answer.status in (204, 205):
             raise EmptyReplyError(f"the server answered with HTTP {answer.status}, which has no text: ask again")
         self._reader = self._make_reader(answer)
@@ -165,25 +171,30 @@ class Call:
     def _failure(self, answer: Answer, body: bytes) -> APIError:
         request = answer.request
         now = self._clocks.wall()
-        headers = Headers(answer.headers.items())
-        return failure(answer.status, headers, body, url=request.url, now=now, secrets=request.secrets)
+        return failure(
+            answer.status, Headers(answer.headers.items()), body, url=request.url, now=now, secrets=request.secrets
+        )
 
     def emit(self, text: str) -> str:
         """Record that ``text`` is emitted to the caller."""
-        if not self._pieces:
+        if not self._count:
             self._first_text = self.deadline.elapsed()
-        self._pieces.append(text)
+        self._count += 1
+        blocks, pieces = self._text
+        pieces.append(text)
+        if len(pieces) == _MANY:  # a small str costs some fifty bytes more than its text
+            self._text = ([*blocks, "".join(pieces)], [])
         return text
 
     def failed(self, error: AIChatFreeError) -> AIChatFreeError:
-        """Complete the error of a try with the text that had been given out before it."""
+        """Complete the error of an attempt with the text that had been emitted before it."""
         error.partial = self.text
-        _log.debug("try %d failed: %s: %s", self._number, type(error).__name__, error)
+        _log.debug("attempt %d failed: %s: %s", self._number, type(error).__name__, error)
         return error
 
     def restart(self) -> None:
-        """Forget the text of a try that is started over."""
-        self._pieces, self._joined = [], ("", 0)
+        """Forget the text of an attempt that is started over."""
+        self._text, self._count = ([], []), 0
         self._first_text = None
 
     def finish(self) -> None:
@@ -200,17 +211,16 @@ class Call:
 
     @property
     def headers(self) -> Headers:
-        """The headers of the last answer."""
-        return Headers(self._headers.items())
+        """The headers of the last answer, without our secrets."""
+        if self._answer is None:
+            return Headers()
+        return Redactor(self._answer.request.secrets).headers(self._answer.headers.items())
 
     @property
     def text(self) -> str:
-        """All text given to the caller so far. Another thread may ask while the call goes on."""
-        text, count = self._joined
-        if new := self._pieces[count:]:
-            text += "".join(new)
-            self._joined = (text, count + len(new))
-        return text
+        """All text emitted to the caller so far. Another thread may ask while the call goes on."""
+        blocks, pieces = self._text
+        return "".join([*blocks, *pieces])
 
     @property
     def stats(self) -> Stats:
@@ -220,5 +230,5 @@ class Call:
             first_text_seconds=self._first_text,
             total_seconds=self.deadline.elapsed() if self._total is None else self._total,
             bytes_received=self._reader.bytes_received if isinstance(self._reader, ReplyReader) else 0,
-            pieces=len(self._pieces),
+            pieces=self._count,
         )

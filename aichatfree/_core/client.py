@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from ..errors import InvalidRequestError
@@ -82,7 +81,8 @@ class BaseClient(Generic[TransportT, StreamT]):
         self._transport = transport
         self._passed_in = passed_in
         self._signer = signer or Signer(settings.secret, CLOCKS.wall)
-        self._builder = RequestBuilder(settings, self._signer, f"aichatfree/{version()}")
+        of_the_transport: tuple[str, ...] = getattr(transport, "secrets", ())
+        self._builder = RequestBuilder(settings, self._signer, f"aichatfree/{version()}", of_the_transport)
         self._share = Share(owner)
 
     @classmethod
@@ -179,7 +179,7 @@ class BaseClient(Generic[TransportT, StreamT]):
             self._settings,
             self._signer,
             CLOCKS,
-            partial(self._builder.generate, dump_contents(contents), text),
+            self._builder.draft(self._builder.generate, dump_contents(contents), text),
             timeout=None if timeout is CLIENT_TIMEOUT else Timeout.of(timeout),
             model=model,
             restartable=restartable,
@@ -189,7 +189,7 @@ class BaseClient(Generic[TransportT, StreamT]):
         self._check_open()
         if password is not None and not isinstance(password, str):
             raise InvalidRequestError(f"password is of type {type(password).__name__}: give a str")
-        return Call(self._settings, self._signer, CLOCKS, partial(self._builder.auth, password), auth=True)
+        return Call(self._settings, self._signer, CLOCKS, self._builder.draft(self._builder.auth, password), auth=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.describe()}{', closed' if self.closed else ''})"

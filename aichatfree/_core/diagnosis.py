@@ -158,7 +158,7 @@ class Observation(NamedTuple):
     def past_signature(self) -> bool:
         """Of the second request: whether the server went on to ask the model."""
         if isinstance(self.error, APIError):
-            return self.error.upstream_status is not None
+            return self.error.upstream_status is not None or (self.error.status_code == 500 and bool(self.error.code))
         return self.status == 200
 
 
@@ -288,7 +288,7 @@ def _upstream(reply: Observation) -> CheckResult:
     if isinstance(error, RateLimitError):
         wait = "" if error.retry_after is None else f" {error.retry_after:.0f} s"
         return CheckResult("upstream", "failed", str(error), f"wait{wait or ' a while'}, or use another server")
-    if isinstance(error, PermissionDeniedError):
+    if isinstance(error, (PermissionDeniedError, NotFoundError)):
         return CheckResult("upstream", "failed", str(error), "use another server, or tell this one's operator")
     if isinstance(error, APIError) or (isinstance(error, StreamInterruptedError) and error.in_band):
         return CheckResult("upstream", "failed", str(error), "try again later, or use another server")

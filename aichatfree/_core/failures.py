@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Literal, NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from ..errors import (
     APIError,
@@ -34,11 +35,16 @@ from .wire.signing import parse_http_date
 # None of these may take more than linear time: the 64 KiB they search are the server's. So no run of characters may
 # reach beyond the next place where a match could begin.
 # Compiled, and kept, by re when first used: few calls fail, and each would cost every import.
-_BRACKET = r"\[(\d{3})(?: [^\[\]]*)?\]"
-_RETRY_IN = r"(?i)retry in (\d{1,9}(?:\.\d{1,9})?) ?(ms|s\b|seconds?|m\b|minutes?)?"
-_UNIT_SECONDS = {"ms": 0.001, "m": 60.0, "minute": 60.0, "minutes": 60.0}
+_BRACKET = r"\[([0-9]{3})(?: [^\[\]]*)?\]"
+_RETRY_IN = r"(?i)retry in (?P<time>[0-9][0-9.hms ]*)(?P<unit>[a-z]*)|\"retryDelay\": ?\"(?P<info>[0-9][0-9.]*)s\""
+_DURATION = r"([0-9]+(?:\.[0-9]+)?) ?(ms|h|m|s|)"
+_LISTED = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*, )?[^,\s][^,]*[^,\s]|[^,\s]"
+"""One of a list of values; the comma behind a weekday is part of its date."""
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
 _TAGS = r"(?is)<(script|style)\b(?:.*?</\1\s*>|.*)|<[^<>]*>"
 _TITLE = r"(?i)<title[^<>]*>([^<]*)"
+_FROM_PROVIDER = "[GoogleGenerativeAI Error]"
+"""How the server's words begin where the library of its provider failed; of a 400 they are stripped (recorded)."""
 _QUOTA_WORDS = ("quota exceeded", "resource has been exhausted", "resource_exhausted", "exceeded your current quota")
 _OVERLOAD_WORDS = ("model is overloaded",)
 _REFUSAL_WORDS = (
@@ -48,6 +54,10 @@ _REFUSAL_WORDS = (
     "api_key_invalid",
     "permission_denied",
 )
+_UNREACHABLE_WORDS = "fetch failed"
+_OWN_FAULT_WORDS = ("missing role for history item", "cannot read properties of")
+"""What the server's own code says of a history that it cannot read (recorded: earlier_...)."""
+_URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=~"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _KEEPS_METHOD = (307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -79,25 +89,27 @@ def failure(
     text = body.decode("utf-8", "replace")
     said = _read(text)
     upstream = _upstream_status(said) if status == 500 else None
-    kind, remedy = _classify(status, said, upstream)
+    wait = _retry_after(headers, said.message, now)
+    kind, remedy = _classify(status, said, upstream, wait)
     hidden = Redactor(secrets)
     shown = hidden(said.message)
+    asked, url = url, hidden(url.partition("?")[0])
     error = kind(
         f"HTTP {status}{_quoted(shown)}: {remedy.format(url=url)}",
         status_code=status,
         code=said.code and hidden(said.code),
         message=shown,
         body=hidden(text),
-        headers=headers,
+        headers=hidden.headers(headers.items()),
         upstream_status=upstream,
-        retry_after=_retry_after(headers, said.message, now),
+        retry_after=wait,
     )
     if isinstance(error, RedirectError):
-        _resolve_redirect(error, url, headers.get("location", ""), hidden)
+        _resolve_redirect(error, asked, _utf8(headers.get("location", "")), hidden)
     return error
 
 
-ConnectProblem = Literal["dns", "refused", "tls", "proxy", "reset", "no_http"]
+ConnectProblem = Literal["dns", "refused", "tls", "proxy", "reset", "no_http", "descriptors"]
 
 _CONNECT_REMEDIES: dict[ConnectProblem, str] = {
     "dns": "the name cannot be resolved; check base_url and the network",
@@ -105,11 +117,14 @@ _CONNECT_REMEDIES: dict[ConnectProblem, str] = {
     "tls": "no secure connection; check base_url and this machine's certificates (verify=...)",
     "proxy": "the proxy did not let the request through; check proxy=... and HTTP_PROXY, HTTPS_PROXY, NO_PROXY",
     "reset": "the connection was closed before an answer came; try again",
+    "descriptors": "this process may open no more files; close files or connections, or raise its limit of descriptors",
     "no_http": "what answered does not speak HTTP, or not well; is base_url right?",
 }
 
 
-def connect_failure(problem: ConnectProblem, url: str, detail: object, *, reused: bool = False) -> ConnectError:
+def connect_failure(
+    problem: ConnectProblem, url: str, detail: object, *, reused: bool = False, secrets: Iterable[str] = ()
+) -> ConnectError:
     """The exception for a request that got no answer.
 
     Args:
@@ -117,10 +132,13 @@ def connect_failure(problem: ConnectProblem, url: str, detail: object, *, reused
         url: Where the request was to go.
         detail: The HTTP library's own words.
         reused: The connection had been used before, and lain idle since.
+        secrets: What must not be shown of the words.
     """
+    secrets = tuple(secrets)
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    error = ConnectError(f"no answer from {parts.scheme}://{host}: {_CONNECT_REMEDIES[problem]} ({short(detail)})")
+    host = short(parts.netloc.rpartition("@")[2], secrets)
+    words = short(detail, secrets)
+    error = ConnectError(f"no answer from {parts.scheme}://{host}: {_CONNECT_REMEDIES[problem]} ({words})")
     error.reused_connection = reused
     return error
 
@@ -156,6 +174,7 @@ def _plain(text: str) -> str:
 
 
 def _upstream_status(said: _Said) -> int | None:
+    """The status with which the model's provider answered the server, as far as the server's words tell."""
     if bracket := re.search(_BRACKET, said.message):
         return int(bracket[1])
     words = said.message.lower()
@@ -164,24 +183,29 @@ def _upstream_status(said: _Said) -> int | None:
     if any(word in words for word in _OVERLOAD_WORDS):
         return 503
     if any(word in words for word in _REFUSAL_WORDS):
-        return 400  # the server strips the bracket of an upstream 400
-    return None
+        return 400
+    if said.code != "Error" or said.message.startswith(_FROM_PROVIDER) or _is_own_fault(said):
+        return None
+    return None if _UNREACHABLE_WORDS in words else 400
 
 
-def _classify(status: int, said: _Said, upstream: int | None) -> tuple[type[APIError], str]:
+def _is_own_fault(said: _Said) -> bool:
+    return said.code is not None and any(word in said.message.lower() for word in _OWN_FAULT_WORDS)
+
+
+def _classify(status: int, said: _Said, upstream: int | None, wait: float | None) -> tuple[type[APIError], str]:
     """The class of the exception, and what to do about it."""
     words = said.message.lower()
-    if status == 500 and upstream is not None:
-        if upstream == 429:
-            return RateLimitError, "the quota of the model's provider is used up; wait, or use another server"
-        if upstream == 503:
-            return OverloadedError, "the model is overloaded; try again later"
-        if upstream in (401, 403) or any(word in words for word in _REFUSAL_WORDS):
-            return PermissionDeniedError, (
-                "the model's provider refuses the server's region or key; only its operator can mend that, "
-                "so use another server (base_url=...)"
+    if status == 500 and said.code is not None and upstream is None:
+        if _is_own_fault(said):
+            return BadRequestError, "the server cannot read an earlier message of the history; correct it"
+        if _UNREACHABLE_WORDS in words:
+            return ServerError, (
+                "the server could not reach the model's provider: its own network or its provider is to blame, "
+                "not this machine's; try again later, or use another server (base_url=...)"
             )
-        return ServerError, f"the model's provider answered the server with {upstream}"
+    if status == 500 and upstream is not None:
+        return _of_the_provider(upstream, words, wait)
     if status == 401:
         if "password" in words:
             return InvalidPasswordError, "give the site's password (password=..., or AICHATFREE_PASSWORD)"
@@ -198,6 +222,30 @@ def _classify(status: int, said: _Said, upstream: int | None) -> tuple[type[APIE
     if status >= 500:
         return ServerError, "the server failed; try again, or use another server (base_url=...)"
     return APIError, "that is not an answer of a GeminiProChat server; is base_url right ({url})?"
+
+
+def _of_the_provider(upstream: int, words: str, wait: float | None) -> tuple[type[APIError], str]:
+    """The same for what the model's provider answered the server."""
+    if upstream == 429:
+        soon = "wait" if wait is None else f"wait {wait:.0f} s"
+        return RateLimitError, f"the quota of the model's provider is used up; {soon}, or use another server"
+    if upstream == 503:
+        return OverloadedError, "the model is overloaded; try again later"
+    if upstream in (401, 403) or any(word in words for word in _REFUSAL_WORDS):
+        return PermissionDeniedError, (
+            "the model's provider refuses the server's region or key; only its operator can fix that, "
+            "so use another server (base_url=...)"
+        )
+    if upstream == 404:
+        return NotFoundError, (
+            "the model that the server asks for is no longer available at its provider; "
+            "only the server's operator can choose another one, so use another server"
+        )
+    if upstream == 413 or "token count" in words:
+        return BadRequestError, "the history is too large for the model; send fewer or shorter messages"
+    if upstream < 500 and upstream not in (408, 425):
+        return BadRequestError, "the model's provider refuses the request as it stands; change the messages"
+    return ServerError, f"the model's provider answered the server with {upstream}"
 
 
 _NOT_FOUND = (
@@ -223,28 +271,58 @@ def _quoted(words: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str], message: str, now: float) -> float | None:
-    """Seconds to wait, from ``Retry-After`` (RFC 9110, 10.2.3) or from the upstream's ``retry in 58.8s``."""
+    """Seconds to wait: from ``Retry-After`` (RFC 9110, 10.2.3), ``retry in 58.8s``, or Google's RetryInfo.
+
+    A header that comes several times asks for the longest of its waits; what cannot be read says nothing.
+    """
     value = (headers.get("retry-after") or "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return float(value)
-    at = parse_http_date(value)
-    if at is not None:
-        sent = parse_http_date(headers.get("date"))
-        return max(0.0, at - (now if sent is None else sent))
-    if told := re.search(_RETRY_IN, message):
-        return float(told[1]) * _UNIT_SECONDS.get((told[2] or "s").lower(), 1.0)
-    return None
+    sent = parse_http_date(headers.get("date"))
+    waits = []
+    for each in re.findall(_LISTED, value):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", each):
+            waits.append(_bounded(each))
+        elif (at := parse_http_date(each)) is not None:
+            waits.append(max(0.0, at - (now if sent is None else sent)))
+    return max(waits) if waits else _told_wait(message)
+
+
+def _told_wait(message: str) -> float | None:
+    told = re.search(_RETRY_IN, message)
+    if told is None:
+        return None
+    if told["info"]:
+        return _bounded(told["info"].rstrip("."))
+    text = re.sub("(h)ours?|(m)in(?:ute)?s?|(s)ec(?:ond)?s?", r"\1\2\3", f"{told['time']}{told['unit']}".lower())
+    parts = re.findall(_DURATION, text)
+    return sum(_bounded(number) * _UNIT_SECONDS[unit] for number, unit in parts) if parts else None
+
+
+def _bounded(digits: str) -> float:
+    """A number of seconds; of too many digits, the largest that there is, which each caller bounds in its own way."""
+    try:
+        return min(float(digits), sys.float_info.max)
+    except ValueError:  # two points
+        return 0.0
+
+
+def _utf8(value: str) -> str:
+    """A header's value as its sender meant it, where the HTTP library has read UTF-8 as Latin-1."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _resolve_redirect(error: RedirectError, url: str, location: str, hidden: Redactor) -> None:
     try:
-        error.location = urljoin(url, location) if location else ""
-        target = urlsplit(error.location)
-        if error.location and _same_server(urlsplit(url), target, error.status_code):
+        there = urljoin(url, quote(location, safe=_URL_CHARACTERS)) if location else ""
+        target = urlsplit(there)
+        if there and _same_server(urlsplit(url), target, error.status_code):
             error.next_url = target.geturl()
     except ValueError:
         return
-    if error.location:
+    error.location = hidden(there)
+    if there:
         shown = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}"
         shown = short(hidden(shown))
         error.args = (f"{error.args[0]}: it was pointed to {shown}; if you trust that server, set base_url to it",)

@@ -16,6 +16,7 @@ import certifi
 
 from ..errors import InvalidRequestError
 from .settings import Settings
+from .wire.addresses import userinfo_secrets
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -44,6 +45,11 @@ class Network:
         if isinstance(settings.verify, str):
             self._authority = _existing("verify", settings.verify)
         self.proxy_for(settings.base_url)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown of the proxies that the environment names."""
+        return tuple(secret for proxy in self._proxies.values() for secret in userinfo_secrets(proxy) if secret)
 
     def proxy_for(self, url: str) -> str | None:
         """The proxy for ``url``, None to go there directly."""

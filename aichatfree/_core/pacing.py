@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import AIChatFreeError, InvalidRequestError, RateLimitError
 from .call import Call, Clocks
 from .client import CLOCKS, BaseClient
-from .retry import RetryPolicy, asked_delay
+from .retry import RetryPolicy
 from .timeouts import ClientTimeout, Timeout
 from .wire.frozen import Frozen
 from .wire.messages import Message, Messages
@@ -179,8 +179,8 @@ class Pacer:
         if isinstance(error, RateLimitError):
             if now >= self._resume:  # else it was on its way before the pause that is on began
                 self._pauses += 1
-            asked = asked_delay(error)
-            delay = self._policy.delay(self._pauses, error, self._random) if asked is None else asked
+            waits = max(1, self._pauses)
+            delay = self._policy.delay(waits, error, self._random)
             self._resume = max(self._resume, now + delay)
             again = again and self._pauses <= self._policy.max_retries
         else:

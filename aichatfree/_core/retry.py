@@ -112,7 +112,7 @@ def asked_delay(error: AIChatFreeError) -> float | None:
 
 
 class Attempt(NamedTuple):
-    """One try of a call.
+    """One attempt of a call.
 
     Args:
         number: 1 for the first.
@@ -128,6 +128,9 @@ class Attempt(NamedTuple):
     def request(self) -> Request:
         """The request, signed now."""
         return self.make_request()
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.number}, after {self.delay:g} s>"
 
 
 def attempts(
@@ -170,9 +173,12 @@ def attempts(
         except AIChatFreeError as error:
             error.attempts = tuple(errors)
             delay = 0.0
-            if isinstance(error, RedirectError) and redirects < MAX_REDIRECTS and error.next_url:
+            next_url = None
+            if isinstance(error, RedirectError):  # the address may repeat what the server was sent: it is not kept
+                next_url, error.next_url = error.next_url, None
+            if next_url and redirects < MAX_REDIRECTS:
                 redirects += 1
-                url = error.next_url
+                url = next_url
             elif isinstance(error, InvalidSignatureError) and not resynced and signer.learn(error.headers.get("date")):
                 resynced = True
             elif isinstance(error, ConnectError) and error.reused_connection and not reconnected:

@@ -7,12 +7,12 @@ import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, ForwardRef, TypedDict, Union
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from ..errors import InvalidRequestError
 from .retry import RetryPolicy
 from .timeouts import Timeout, did_you_mean
-from .wire.addresses import read_base_url, read_proxy, split_userinfo
+from .wire.addresses import basic_secrets, read_base_url, read_proxy, split_userinfo, userinfo_secrets
 from .wire.frozen import Frozen
 from .wire.headers import is_secret_header
 from .wire.redaction import hide_userinfo
@@ -160,9 +160,10 @@ class Settings(Frozen):
         credentials = [value for name, value in self.headers.items() if is_secret_header(name)]
         for value in (*credentials, self.authorization or ""):
             hidden += [value, value.partition(" ")[2]]  # also without its "Bearer" or "Basic"
-        if self.proxy and "@" in self.proxy:
-            user = self.proxy.partition("://")[2].rpartition("@")[0]
-            hidden += [user, user.partition(":")[2], unquote(user.partition(":")[2])]
+        if self.authorization:
+            hidden += basic_secrets(self.authorization)
+        if self.proxy:
+            hidden += userinfo_secrets(self.proxy)
         return tuple(text for text in hidden if text)
 
     def describe(self) -> str:
@@ -181,7 +182,7 @@ def _read_text(name: str) -> Any:
     def read(value: object) -> str:
         if not isinstance(value, str):
             raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str")
-        return value
+        return str.__str__(value)  # of a member of a (str, Enum) class its value
 
     return read
 
@@ -205,7 +206,7 @@ def _read_headers(value: object) -> Mapping[str, str]:
             raise InvalidRequestError(f"headers[{name!r}] must be a str of Latin-1 without control characters")
         if name.lower() in ("content-length", "transfer-encoding"):
             raise InvalidRequestError(f"headers may not set {name}: it follows from the request's body")
-    return dict(value)
+    return {str.__str__(name): str.__str__(text) for name, text in value.items()}
 
 
 def _read_verify(value: object) -> Verify:

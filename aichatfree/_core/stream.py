@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..errors import StreamInterruptedError
 from .call import Call, Stats
+from .wire.interruption import closed_by_caller
 
 
 class Control(Protocol):
@@ -61,11 +61,7 @@ class BaseStream:
     def _check_whole(self) -> None:
         """A loop over a reply ends only after a whole one; whoever reads on after anything else is told so."""
         if not self._call.complete:
-            raise self._call.failed(
-                StreamInterruptedError(
-                    "the stream was closed, or given up, before the reply was whole; what had come is in .partial"
-                )
-            )
+            raise self._call.failed(closed_by_caller())
 
     def __repr__(self) -> str:
         state = "whole" if self._call.complete else "closed" if self.closed else "open"

@@ -225,7 +225,7 @@ def test_the_base_url_is_written_as_a_browser_would(given_url: str, base_url: st
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64, "a." + "b" * 64 + ".c", ".a", "ü..de"])
 def test_a_host_that_is_no_name(host: str) -> None:
-    with pytest.raises(InvalidRequestError, match="host that is no valid name: check its spelling"):
+    with pytest.raises(InvalidRequestError, match="host that is not a name: check its spelling"):
         settings(base_url=f"http://{host}")
 
 

@@ -245,9 +245,9 @@ def test_the_log_tells_the_story_without_secrets(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.DEBUG, logger="aichatfree"):
         run(bench, (502, {}, [b"hunter2"]), (200, {}, [b"my answer"]))
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0].startswith(f"try 1: POST {URL}, ")
+    assert lines[0].startswith(f"attempt 1: <Request POST {URL}, ")
     assert any(line.startswith("answer: HTTP 502 after 1.000 s") for line in lines)
-    assert any(line.startswith("try 1 failed: ServerError: HTTP 502 (***)") for line in lines)
+    assert any(line.startswith("attempt 1 failed: ServerError: HTTP 502 (***)") for line in lines)
     assert lines[-1].startswith("whole reply: Stats(attempts=2")
     for secret in ("hunter2", "s3cret", "my question", "my answer", bench.signer.sign("my question").sign):
         assert secret not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,17 +68,21 @@ IN_A_MINUTE = "Mon, 23 Nov 2026 08:51:54 GMT"
         (" 120 ", 120),
         ("1.5", 1.5),
         ("999999999", 999999999),
-        ("1000000000", None),
+        ("1000000000", 1e9),
+        ("999999999999", 999999999999),
         ("-5", None),
         ("+5", None),
         ("1e9", None),
         ("inf", None),
         ("nan", None),
-        ("5, 5", None),
+        ("5, 5", 5),
+        ("5, 7", 7),
+        ("5, soon", 5),
         ("5 seconds", None),
         ("soon", None),
         ("", None),
-        ("9" * 10000, None),
+        ("9" * 10000, sys.float_info.max),
+        ("\uff15", None),
         ("Fri, 31 Feb 2026 00:00:00 GMT", None),
         ("Fri, 31 Dec 99999 00:00:00 GMT", None),
     ],
@@ -108,6 +113,10 @@ def test_retry_after_as_a_date_counts_from_the_servers_clock() -> None:
         ("retry in 2 minutes", 120),
         ("retry in 1 Minute", 60),
         ("retry in 5 sheep", 5),
+        ("retry in 1m2.5s", 62.5),
+        ("retry in 1h1m", 3660),
+        ("retry in " + "9" * 400 + "s", sys.float_info.max),
+        ('[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}]', 26),
         ("retry in a while", None),
         ("retry in -5s", None),
         ("try again in 5s", None),

@@ -99,9 +99,65 @@ def test_no_body_at_all_is_not_broken() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_what_is_no_compression(encoding: str) -> None:
+    inflater = Inflater(encoding)
+    assert inflater.decode(b"\xff\xffplain text", PLENTY) == b""
     with pytest.raises(StreamInterruptedError, match=f"broken {encoding}: ") as caught:
-        Inflater(encoding).decode(b"\xff\xffplain text", PLENTY)
+        inflater.finish()
+    assert caught.value is inflater.fault
     assert isinstance(caught.value.__cause__, zlib.error)
+
+
+def compressed(encoding: str, data: bytes) -> bytes:
+    return gzip.compress(data) if encoding == "gzip" else zlib.compress(data)
+
+
+def fed(encoding: str, body: bytes, size: int) -> tuple[bytes, StreamInterruptedError | None]:
+    """What is decoded of a body that comes in pieces of that size, and the fault if there is one."""
+    inflater = Inflater(encoding)
+    out = b"".join(inflater.decode(body[at : at + size], PLENTY) for at in range(0, len(body), size))
+    try:
+        inflater.finish()
+    except StreamInterruptedError as error:
+        return out, error
+    return out, None
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("padding", [b"\0" * 8, b"\r\n", b"\n", b"\0"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_padding_behind_the_end_is_ignored(encoding: str, padding: bytes, size: int) -> None:
+    assert fed(encoding, compressed(encoding, b"one two") + padding, size) == (b"one two", None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("behind", [b"x", b"\0x", b"\x1f", b"\x1fx", b"\x1f\x8b", b"\0\x1f"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_anything_else_behind_the_end_is_a_fault_that_loses_nothing(encoding: str, behind: bytes, size: int) -> None:
+    out, fault = fed(encoding, compressed(encoding, b"one two") + behind, size)
+    assert out == b"one two"
+    assert fault is not None
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_members_of_a_gzip_file(size: int) -> None:
+    body = gzip.compress(b"one ") + b"\0\0" + gzip.compress(b"") + gzip.compress(b"two")
+    assert fed("gzip", body, size) == (b"one two", None)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_came_before_a_fault_is_decoded(encoding: str, size: int) -> None:
+    """A flush after each line, so that zlib could decode all of them before the damage."""
+    packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+    body = b"".join(packer.compress(b"line %d\n" % n) + packer.flush(zlib.Z_SYNC_FLUSH) for n in range(50))
+    whole = b"".join(b"line %d\n" % n for n in range(50))
+    out, fault = fed(encoding, body + b"\xff\xff\xff\xff", size)
+    assert out == whole
+    assert fault is not None
+    damaged = body + packer.flush()[:-4] + b"\0\0\0\0"  # only the check sum at the end
+    out, fault = fed(encoding, damaged, size)
+    assert out == whole
+    assert fault is not None
 
 
 @given(st.sampled_from(["gzip", "deflate"]), st.lists(st.binary(max_size=50), max_size=5))

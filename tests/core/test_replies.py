@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aichatfree._core.settings import IN_BAND_ERRORS
+from aichatfree._core.wire.interruption import closed_by_caller
 from aichatfree._core.wire.replies import MAX_BODY_BYTES, AuthReader, FailureReader, ReplyReader
 from aichatfree.errors import (
     AIChatFreeError,
     APIError,
     EmptyReplyError,
     ReplyTooLargeError,
+    RequestTimeoutError,
     ServerError,
     StreamInterruptedError,
 )
@@ -180,6 +182,24 @@ def test_no_text_is_no_reply(chunks: list[bytes]) -> None:
     assert not given
     assert type(error) is EmptyReplyError
     assert "ask again" in str(error)
+
+
+@pytest.mark.parametrize("before", [b"text ", b""])
+def test_a_cut_behind_an_in_band_error_is_that_error(before: bytes) -> None:
+    reader = reply()
+    assert reader.feed(before + ERROR.encode()) == before.decode()
+    cut = StreamInterruptedError("cut")
+    assert reader.flush(cut) == ""
+    assert cut.in_band
+    assert ("blocked the prompt" if not before else "half way") in str(cut)
+
+
+@pytest.mark.parametrize("error", [RequestTimeoutError("late", "idle"), closed_by_caller(), ReplyTooLargeError("x")])
+def test_the_words_are_text_where_the_body_did_not_end_behind_them(error: AIChatFreeError) -> None:
+    reader = reply()
+    assert reader.feed(b"text " + ERROR.encode()) == "text "
+    assert reader.flush(error) == ERROR
+    assert not getattr(error, "in_band", False)
 
 
 @pytest.mark.parametrize("held", [ERROR, ERROR[:5], "I"])

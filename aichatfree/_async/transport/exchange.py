@@ -15,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ..._core.deadlines import Deadline
 from ..._core.failures import ConnectProblem, connect_failure
 from ..._core.wire.interruption import closed_by_caller, interrupted
+from ..._core.wire.redaction import sealed, short
 from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError, Phase, RequestTimeoutError
 from .sessions import LoopSession, current_exchange
@@ -111,6 +112,8 @@ class AiohttpExchange:
         slot = [self]
         token = current_exchange.set(slot)
         sender = self._sender = _Sender(asyncio.current_task())
+        failure: AIChatFreeError | None = None
+        response: aiohttp.ClientResponse | None = None
         try:
             sending = self._transport.post(self.request, self.deadline, held)
             if held is None:
@@ -118,16 +121,18 @@ class AiohttpExchange:
             else:
                 response = await sending
         except FOREIGN_ERRORS as error:
-            raise self._translate(error) from error
-        except asyncio.CancelledError as error:
-            if sender.resume():
-                raise closed_by_caller() from error
-            raise
+            failure = self._translate(error)
+        except asyncio.CancelledError:
+            if not sender.resume():
+                raise
+            failure = closed_by_caller()
         finally:
             sender.resume()
             self._sender = None
             slot.clear()
             current_exchange.reset(token)
+        self._raise(failure)
+        assert response is not None
         self._response = response
         if self._aborted:  # and something on the way has caught the cancelling
             raise closed_by_caller()
@@ -161,18 +166,17 @@ class AiohttpExchange:
         if self._read:
             self._begin("idle")
         content = self._response.content
+        data = b""
         try:
             data = await content.readany()
         except (*FOREIGN_ERRORS, RuntimeError) as error:
             if isinstance(error, RuntimeError) and (self._protocol is None or self._protocol.is_connected()):
                 raise
-            failure = self._translate(error)
-            failure.__cause__ = error
-            arrived = b"" if self._late or self._aborted else _arrived(content)
-            if not arrived:
-                raise failure from error
-            self._failure = failure
-            return arrived
+            self._failure = self._translate(error)
+            data = b"" if self._late or self._aborted else _arrived(content)
+            if data:
+                return data
+        self._raise(self._failure)
         self._read += len(data)
         if not data:
             self._end()
@@ -229,10 +233,25 @@ class AiohttpExchange:
                 self._connection.close()
         self._response = self._connection = None
 
+    @staticmethod
+    def _raise(failure: AIChatFreeError | None) -> None:
+        """Raise a failure outside of the handler in which it was made: there, Python would tie the original to it."""
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback has this frame
+
     def _translate(self, error: BaseException) -> AIChatFreeError:
-        """The exception of this library for one of :data:`FOREIGN_ERRORS`."""
+        """The exception of this library for one of :data:`FOREIGN_ERRORS`, with its cause."""
         if isinstance(error, aiohttp.ClientResponseError):
             _forget_headers(error)
+        failure = self._translated(error)
+        failure.__cause__ = sealed(error, self.request.secrets)
+        return failure
+
+    def _translated(self, error: BaseException) -> AIChatFreeError:
+        secrets = self.request.secrets
         if self._aborted:
             return closed_by_caller()
         if self._late is not None:
@@ -240,10 +259,10 @@ class AiohttpExchange:
         if self.deadline.expired() or isinstance(error, asyncio.TimeoutError):
             return self.deadline.error()
         if self._response is not None:
-            return interrupted(error)
+            return interrupted(error, secrets)
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
-            return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
-        return connect_failure(_problem(error), self.request.url, error, reused=self._reused)
+            return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
+        return connect_failure(_problem(error), self.request.url, error, reused=self._reused, secrets=secrets)
 
 
 class _Sender:

@@ -53,6 +53,11 @@ class AiohttpTransport:
         weakref.finalize(self, _dispose_all, self._loops)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, beside what the settings have."""
+        return self._network.secrets
+
+    @property
     def passed_in(self) -> str | None:
         """The argument with which the user passed in connections of their own."""
         return "session" if self._session is not None else "connector" if self._connector is not None else None

@@ -22,10 +22,26 @@ def split_userinfo(url: str) -> tuple[str, str | None]:
     return bare, "Basic " + base64.b64encode(user.encode()).decode()
 
 
+def userinfo_secrets(url: str) -> list[str]:
+    """What must not be shown of the user and password in a URL: in each spelling, and as ``Basic`` credentials."""
+    user, at, _ = url.partition("://")[2].rpartition("@")
+    if not at:
+        return []
+    _, authorization = split_userinfo(url)
+    password = user.partition(":")[2]
+    return [user, unquote(user), password, unquote(password), (authorization or "").partition(" ")[2]]
+
+
+def basic_secrets(authorization: str) -> list[str]:
+    """What must not be shown of ``Basic`` credentials: the user with the password, and the password alone."""
+    user = base64.b64decode(authorization.partition(" ")[2]).decode("utf-8", "replace")
+    return [user, user.partition(":")[2]]
+
+
 def _read_url(name: str, value: object, example: str) -> SplitResult:
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str such as {example}")
-    text = value.strip()
+    text = str.__str__(value).strip()
     shown = hide_userinfo(text)
     if not text.isprintable() or " " in text:
         raise InvalidRequestError(
@@ -36,7 +52,7 @@ def _read_url(name: str, value: object, example: str) -> SplitResult:
         port = url.port
     except ValueError:  # its own words repeat what may be a piece of the password
         raise InvalidRequestError(
-            f"{name} {shown!r} is no URL: check its host and port, as in {example}, "
+            f"{name} {shown!r} is not a URL: check its host and port, as in {example}, "
             f"and write '/', '@' and the like in a password as %2F, %40"
         ) from None
     if "@" in url.path:
@@ -61,7 +77,7 @@ def read_base_url(value: object) -> SplitResult:
     try:
         netloc = _normal_netloc(url)
     except UnicodeError:
-        raise InvalidRequestError(f"base_url {shown!r} has a host that is no valid name: check its spelling") from None
+        raise InvalidRequestError(f"base_url {shown!r} has a host that is not a name: check its spelling") from None
     return url._replace(netloc=netloc, path=path)
 
 

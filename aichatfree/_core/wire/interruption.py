@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...errors import StreamInterruptedError
 from .redaction import short
 
 
-def interrupted(detail: object) -> StreamInterruptedError:
-    """The exception for a reply whose connection broke, in the HTTP library's own words (``detail``)."""
-    return StreamInterruptedError(f"the reply broke off before its end: ask again ({short(detail)})")
+def interrupted(detail: object, secrets: Iterable[str] = ()) -> StreamInterruptedError:
+    """The exception for a reply whose connection broke.
+
+    Args:
+        detail: What happened, in the HTTP library's own words.
+        secrets: What must not be shown of them.
+    """
+    return StreamInterruptedError(f"the reply broke off before its end: ask again ({short(detail, secrets)})")
 
 
 def closed_by_caller() -> StreamInterruptedError:
     """The exception that a reader meets when somebody else closes its stream."""
-    return StreamInterruptedError("the stream was closed while it was being read; what had come is in .partial")
+    error = StreamInterruptedError(
+        "the stream was closed, or given up, before the reply was whole; what had come is in .partial"
+    )
+    error.by_caller = True
+    return error

@@ -1,35 +1,43 @@
-"""What is shown of what came from outside: one line, no control characters, and none of our secrets. No I/O."""
+"""What is shown of what came from outside: one line, no control characters, and none of our secrets. No I/O.
+
+Servers and proxies repeat what they were sent: in status lines, headers, chunk sizes, addresses, error pages. Whatever
+of theirs becomes part of an error, a log line or a header of ours passes through here, and only here.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
+from .headers import Headers
 from .signing import well_formed
 
 MAX_SHOWN = 300
-"""As many characters of the server's own words as an error's text repeats."""
+"""As many characters of foreign words as an error's text repeats."""
+
 _USERINFO = r"(?is)^([a-z][a-z0-9+.-]*://)?.*@"
 
 
-def short(detail: object) -> str:
-    """Foreign words on one line, without the control characters that would command a terminal."""
-    words = " ".join(str(detail).split()) or type(detail).__name__
+def short(detail: object, secrets: Iterable[str] = ()) -> str:
+    """Foreign words on one line, without secrets and without control characters, which would command a terminal."""
+    words = " ".join(Redactor(secrets)(str(detail)).split()) or type(detail).__name__
     shown = words if len(words) <= MAX_SHOWN else f"{words[:MAX_SHOWN]}..."
     return "".join(character if character.isprintable() else "\ufffd" for character in shown)
 
 
 class Redactor:
-    """Replaces secrets in texts that are shown: as they are, and as JSON, URLs and HTML write them.
+    """Replaces secrets in texts that are shown: as they are, and as JSON, URLs, HTML, reprs and Base64 write them.
 
     Args:
         secrets: What must not be shown; empty strings do not count.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
         self._forms = sorted(forms - {""}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -38,22 +46,88 @@ class Redactor:
             text = text.replace(form, "***")
         return text
 
+    def headers(self, pairs: Iterable[tuple[str, str]]) -> Headers:
+        """Headers without secrets."""
+        return Headers((self(name), self(value)) for name, value in pairs)
 
-def _forms(secret: str) -> tuple[str, ...]:
+
+def _forms(secret: str) -> Iterator[str]:
     import html
 
     sound = well_formed(secret)
-    return (
-        secret,
-        " ".join(secret.split()),  # as the words of a page are shown
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(sound, safe=""),
-        quote(sound, safe="!'()*"),  # JavaScript's encodeURIComponent
-        quote_plus(sound),
-        html.escape(secret),
-        html.escape(secret, quote=False),
-    )
+    encoded = sound.encode()
+    yield secret
+    yield " ".join(secret.split())  # as the words of a page are shown
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    yield repr(encoded)[2:-1]
+    yield encoded.decode("latin-1")  # UTF-8 that was read as Latin-1, as http.client reads headers
+    yield repr(encoded.decode("latin-1"))[1:-1]
+    for safe in ("", "!'()*"):  # the latter is JavaScript's encodeURIComponent
+        quoted = quote(sound, safe=safe)
+        yield quoted
+        yield re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
+    yield quote_plus(sound)
+    yield html.escape(secret)
+    yield html.escape(secret, quote=False)
+    if len(encoded) > 2:  # the Base64 of less says nothing, and stands in many words
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(encoded).decode().rstrip("=")
+
+
+class RedactedError(Exception):
+    """Stands for an exception of a library whose words showed a secret: the same words without it."""
+
+
+def sealed(error: BaseException, secrets: Iterable[str]) -> BaseException:
+    """An exception as it may be the cause of one of ours: neither its words nor its frames show a secret.
+
+    The frames of its traceback lose their local variables, among which are the request's body and headers; the lines
+    stay. An exception that shows a secret, or has one in its chain that does, is replaced by one that does not.
+
+    Args:
+        error: What a library raised. It must have been caught: its frames have ended.
+        secrets: What must not be shown.
+
+    Returns:
+        ``error`` itself, where that shows nothing.
+    """
+    chain = list(_chain(error))
+    for each in chain:
+        if each.__traceback__ is not None:
+            traceback.clear_frames(each.__traceback__)
+    redactor = Redactor(secrets)
+    if all(redactor(text) == text for each in chain for text in _texts(each)):
+        return error
+    causes: BaseException | None = None
+    for each in reversed(chain):
+        words = redactor(str(each)) or type(each).__name__
+        stand_in = RedactedError(f"{type(each).__module__}.{type(each).__qualname__}: {words}")
+        stand_in.__cause__ = causes
+        causes = stand_in
+    assert causes is not None
+    return causes
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it came from: libraries wrap errors as arguments as often as by ``raise from``."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += (each.__context__, *each.args, getattr(each, "reason", None), each.__cause__)
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    yield str(error)
+    yield repr(error)
+    for name, value in vars(error).items():
+        if isinstance(value, (str, bytes)) or (name == "headers" and isinstance(value, Mapping)):
+            yield repr(value) if not isinstance(value, Mapping) else repr(dict(value))
 
 
 def hide_userinfo(url: str) -> str:

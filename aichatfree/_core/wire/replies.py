@@ -1,7 +1,7 @@
 """Bytes -> text: how the body of an answer is read. No I/O.
 
-The readers have one face, so that a driver needs no cases: ``feed(data)`` returns the text that can be given to the
-caller now, and ``finish()``, at the end of the body, the rest. Either may raise what the answer turns out to be;
+The readers have one interface, so that a driver needs no cases: ``feed(data)`` returns the text that can be emitted
+now, and ``finish()``, at the end of the body, the rest. Either may raise what the answer turns out to be;
 then, as when the body breaks off, ``flush(error)`` returns the text that was still held back.
 """
 
@@ -28,7 +28,7 @@ class AnswerReader(Protocol):
     """What reads the body of an answer."""
 
     def feed(self, data: bytes) -> str:
-        """Take the next bytes; return the text that may be given to the caller now, ``""`` if none."""
+        """Take the next bytes; return the text that may be emitted now, ``""`` if none."""
 
     def finish(self) -> str:
         """The body has ended: return the last text, or raise what the answer turned out to be."""
@@ -47,7 +47,7 @@ def _prepare(in_band_errors: tuple[str, ...]) -> tuple[list[str], set[str], int]
 class ReplyReader:
     """Reads a reply: UTF-8 in any split, and the in-band failure at its end.
 
-    Text that may be the beginning of an in-band error is held back only while it may be that, and is given out the
+    Text that may be the beginning of an in-band error is held back only while it may be that, and is emitted the
     moment more text follows: only at the very end of the body do those words mean a failure.
 
     Args:
@@ -64,7 +64,8 @@ class ReplyReader:
         web_page: Callable[[bytes], APIError] | None = None,
         inflater: Inflater | None = None,
     ) -> None:
-        self._decode = _new_decoder("replace").decode
+        self._decoder = _new_decoder("replace")
+        self._decode = self._decoder.decode
         self._max_bytes = max_bytes
         self._room = max_bytes
         self._in_band_errors, self._first_letters, self._longest = _prepare(tuple(in_band_errors))
@@ -82,8 +83,10 @@ class ReplyReader:
             StreamInterruptedError: The body is compressed, and broken.
             APIError: The body is a web page.
         """
+        fault = None
         if self._inflater is not None:
             data = self._inflater.decode(data, self._room + 1)
+            fault = self._inflater.fault
         self._room -= len(data)
         if self._room < 0:
             self._held += self._decode(data[: self._room])
@@ -93,7 +96,11 @@ class ReplyReader:
         text = self._decode(data)
         if self._web_page is not None:
             text = self._sniff(text, self._web_page)
-        return self._release(text) if text else ""
+        text = self._release(text) if text else ""
+        if fault is not None:
+            self._held = text + self._held
+            raise fault
+        return text
 
     def finish(self) -> str:
         """The last text.
@@ -119,8 +126,20 @@ class ReplyReader:
         return self._max_bytes - self._room
 
     def flush(self, error: AIChatFreeError) -> str:
-        """The text held back; an incomplete character is not given out."""
+        """The text held back; an incomplete character is not emitted.
+
+        Where the connection was cut right behind an in-band error, the server has said why, and those words are no
+        text either.
+        """
         text, self._opening, self._held = self._opening + self._held, "", ""
+        cut = type(error) is StreamInterruptedError and not error.in_band and not error.by_caller
+        if cut and not self._decoder.getstate()[0]:  # else there is more than those words, if less than a character
+            for words in self._in_band_errors:
+                if text.endswith(words):
+                    text = text[: -len(words)]
+                    said = _in_band_failure(words, blocked=self._empty and not text)
+                    error.in_band, error.args = True, said.args  # type: ignore[attr-defined]
+                    break
         return text
 
     def _release(self, text: str) -> str:
@@ -186,7 +205,7 @@ class FailureReader:
         if self._inflater is not None:
             data = self._inflater.decode(data, MAX_BODY_BYTES)
         self._body += data
-        if len(self._body) >= MAX_BODY_BYTES:
+        if len(self._body) >= MAX_BODY_BYTES or (self._inflater is not None and self._inflater.fault is not None):
             raise self._error()
         return ""
 

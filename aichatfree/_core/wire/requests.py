@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from .messages import Content
+from .redaction import short
 from .signing import Signer, well_formed
 
 
@@ -30,10 +31,22 @@ class Request(NamedTuple):
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.url}, {len(self.body)} bytes>"
+        return f"<Request {self.method} {short(self.url.partition('?')[0], self.secrets)}, {len(self.body)} bytes>"
 
 
 Request.__module__ = "aichatfree"
+
+
+class Draft:
+    """Builds and signs a request, for a URL or (None) for the client's own, whenever it is called."""
+
+    def __init__(self, build: Callable[..., Request], args: tuple[object, ...]) -> None:
+        self._build = build
+        self._args = args
+
+    def __call__(self, url: str | None = None) -> Request:
+        """The request, signed now."""
+        return self._build(*self._args, url)
 
 
 class RequestSettings(Protocol):
@@ -67,17 +80,24 @@ class RequestBuilder:
         settings: The client's settings.
         signer: Signs with the client's secret.
         user_agent: What the requests say who sends them.
+        more_secrets: What must not be shown, beside those of the settings.
     """
 
-    def __init__(self, settings: RequestSettings, signer: Signer, user_agent: str) -> None:
+    def __init__(
+        self, settings: RequestSettings, signer: Signer, user_agent: str, more_secrets: tuple[str, ...] = ()
+    ) -> None:
         self._user_agent = user_agent
         self._settings = settings
         self._signer = signer
-        self._secrets = settings.secrets
+        self._secrets = (*settings.secrets, *more_secrets)
         password = settings.password
         self._password = json.dumps(None if password is None else well_formed(password)).encode()
         self._generate_url = f"{settings.base_url}/api/generate"
         self._generate_headers = self._headers(self._generate_url)
+
+    def draft(self, build: Callable[..., Request], *args: object) -> Draft:
+        """A request that is signed later, at each attempt. Its repr shows nothing of it."""
+        return Draft(build, args)
 
     def generate(self, contents_json: bytes, text: str, url: str | None = None) -> Request:
         """A signed request to ``/api/generate``.

@@ -26,6 +26,8 @@ def well_formed(text: str) -> str:
     Returns:
         The same string wherever it holds no surrogates.
     """
+    if type(text) is not str:
+        text = str.__str__(text)  # of a member of a (str, Enum) class its value
     if not text.isascii():
         try:
             text.encode()
@@ -53,7 +55,7 @@ def generate_signature(time: int, text: str, secret: str = "") -> str:
         raise InvalidRequestError(f"time must be an int of milliseconds since the epoch, not {time!r}: use int(...)")
     if not isinstance(text, str) or not isinstance(secret, str):
         raise InvalidRequestError("text and secret must be str: what else is given would be signed as its repr")
-    return sha256(well_formed(f"{time}:{text}:{secret}").encode()).hexdigest()
+    return sha256(f"{time}:{well_formed(text)}:{well_formed(secret)}".encode()).hexdigest()
 
 
 generate_signature.__module__ = "aichatfree"

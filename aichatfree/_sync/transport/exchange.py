@@ -16,6 +16,7 @@ import urllib3.exceptions
 from ..._core.deadlines import Deadline
 from ..._core.failures import ConnectProblem, connect_failure
 from ..._core.wire.interruption import closed_by_caller, interrupted
+from ..._core.wire.redaction import sealed, short
 from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError
 from .hooks import current_exchange
@@ -106,28 +107,32 @@ class RequestsExchange:
             raise self.deadline.error()
         slot = [self]
         token = current_exchange.set(slot)
+        failure: AIChatFreeError | None = None
         try:
-            response = self._response = self._transport.post(self.request, self.deadline)
+            self._response = self._transport.post(self.request, self.deadline)
         except FOREIGN_ERRORS as error:
-            raise self._translate(error) from error
+            failure = self._translate(error)
         finally:
             slot.clear()
             current_exchange.reset(token)
+        self._raise(failure)
+        response = self._response
+        assert response is not None
         self.status = response.status_code
         self.headers = response.raw.headers
 
     def __iter__(self) -> Iterator[bytes]:
         """The body as it arrives; if it is compressed, so are these bytes."""
+        failure: AIChatFreeError | None = None
         try:
             for data in self._body():
                 yield data
                 self.deadline.begin("idle")
-        except FOREIGN_ERRORS as error:
-            raise self._translate(error) from error
         except Exception as error:
-            if self._aborted:  # the socket was taken away under the reader's hands
-                raise closed_by_caller() from error
-            raise
+            if not self._aborted and not isinstance(error, FOREIGN_ERRORS):
+                raise  # else the socket was taken away under the reader's hands
+            failure = self._translate(error)
+        self._raise(failure)
         if self._aborted:
             raise closed_by_caller()
         self._whole = True
@@ -181,8 +186,23 @@ class RequestsExchange:
         else:
             response.raw.close()
 
+    @staticmethod
+    def _raise(failure: AIChatFreeError | None) -> None:
+        """Raise a failure outside of the handler in which it was made: there, Python would tie the original to it."""
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback has this frame
+
     def _translate(self, error: Exception) -> AIChatFreeError:
-        """The exception of this library for one of :data:`FOREIGN_ERRORS`."""
+        """The exception of this library for one of :data:`FOREIGN_ERRORS`, with its cause."""
+        failure = self._translated(error)
+        failure.__cause__ = sealed(error, self.request.secrets)
+        return failure
+
+    def _translated(self, error: Exception) -> AIChatFreeError:
+        secrets = self.request.secrets
         if self._aborted:
             return closed_by_caller()
         causes = list(_causes(error))
@@ -191,11 +211,11 @@ class RequestsExchange:
                 self.deadline.begin("first_byte")  # a session that is not ours does not tell when it is connected
             return self.deadline.error()
         if self._response is not None:
-            return interrupted(error)
+            return interrupted(error, secrets)
         problem = _problem(causes)
         if problem != "no_http" and any(isinstance(cause, _INVALID) for cause in causes):
-            return InvalidRequestError(f"the request to {self.request.url} cannot be sent: {error}")
-        return connect_failure(problem, self.request.url, causes[-1], reused=self._reused)
+            return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
+        return connect_failure(problem, self.request.url, causes[-1], reused=self._reused, secrets=secrets)
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -31,7 +31,7 @@ class RequestsTransport:
         self.session = session
         self._settings = settings
         self._own: requests.Session | None = None
-        network = Network(settings if session is None else settings.replace(trust_env=False))
+        network = self._network = Network(settings if session is None else settings.replace(trust_env=False))
         if session is None:
             self._own = requests.Session()
             adapter = LimitedAdapter(network)
@@ -41,6 +41,11 @@ class RequestsTransport:
             raise InvalidRequestError(
                 "verify= is an SSLContext, which a requests.Session cannot take: mount an adapter that has it instead"
             )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, beside what the settings have."""
+        return self._network.secrets
 
     @property
     def passed_in(self) -> str | None:
