@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import tempfile
-from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from threading import Lock
@@ -20,6 +17,7 @@ from weakref import ReferenceType, ref
 from ..errors import InvalidRequestError
 from .call import Call
 from .client import BaseClient
+from .files import write_whole
 from .history import History, OnInterrupt, Turn, read_form, read_on_interrupt, read_question, read_system
 from .settings import DEFAULT_MAX_MESSAGES
 from .stream import BaseStream
@@ -163,7 +161,7 @@ class BaseConversation(Generic[StreamT]):
             InvalidRequestError: The path names something that is no file.
         """
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
-        _write_whole(Path(path).resolve(), f"{text}\n".encode())
+        write_whole(path, f"{text}\n".encode())
 
     @classmethod
     def load(cls: type[SelfT], path: str | os.PathLike[str], *, client: BaseClient[Any, StreamT]) -> SelfT:
@@ -244,14 +242,22 @@ class BaseConversation(Generic[StreamT]):
         return f"<{type(self).__name__} with {count} message{'' if count == 1 else 's'} on {self._client.base_url}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self._client, self.to_dict())
+        additions = {name: value for name, value in vars(self).items() if name not in _OWN}
+        return _restore, (type(self), self._client, self.to_dict(), additions)
 
     def __deepcopy__(self: SelfT, memo: dict[int, Any]) -> SelfT:
         return copy(self)  # messages never change, and a copy of the client would be another set of connections
 
 
-def _restore(kind: type[SelfT], client: Any, data: dict[str, Any]) -> SelfT:
-    return kind.from_dict(data, client=client)
+_OWN = ("_client", "_history", "_on_interrupt", "_unanswered", "_running", "_lock")
+
+
+def _restore(kind: type[SelfT], client: Any, data: dict[str, Any], additions: dict[str, Any]) -> SelfT:
+    conversation = kind.__new__(kind)
+    BaseConversation.__init__(conversation, client, **(arguments := read_form(data))[0])
+    conversation._unanswered = arguments[1]
+    vars(conversation).update(additions)
+    return conversation
 
 
 def _parse(data: bytes) -> object:
@@ -263,36 +269,3 @@ def _parse(data: bytes) -> object:
         raise InvalidRequestError(f"it is not JSON ({error})") from error
     except RecursionError as error:
         raise InvalidRequestError("it is nested too deeply") from error
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step."""
-    mode = 0o600
-    with suppress(FileNotFoundError):
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise InvalidRequestError(f"{path} is no file: give the path of a file to write")
-        mode = stat.S_IMODE(found.st_mode)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".aichatfree-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        os.replace(name, path)  # noqa: PTH105 - the atomic one, by its own name
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    """Bring a folder to the disk, where that can be done: the new name of a file is safe only then."""
-    with suppress(OSError):
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -15,17 +15,25 @@ import aiohttp
 from .._async.client import AsyncClient
 from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings
 from .._core.timeouts import Timeout
+from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages, as_given
 from .generator import AsyncGeneratorProvider, ProviderModelMixin
 
 __all__ = ["AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"]
 
 
-class _DefaultUrl:
-    """``url`` until someone sets it: what the environment says, read when it is asked for, or the hosted service."""
+class _HidingUrl:
+    """``url`` until someone sets it, as people may see it: without the user and password that it may hold.
 
-    def __get__(self, instance: object, owner: type | None = None) -> str:
-        return os.environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL
+    It is what was given to ``using``, else what the environment says, else the hosted service.
+    """
+
+    def __get__(self, instance: object, owner: "type[AIChatFree] | None" = None) -> str:
+        given = owner._base_url if owner is not None else None
+        return split_userinfo((given or os.environ.get("AICHATFREE_BASE_URL") or DEFAULT_BASE_URL).strip())[0]
+
+
+_HIDING_URL = _HidingUrl()
 
 
 _ProviderT = TypeVar("_ProviderT", bound="AIChatFree")
@@ -49,7 +57,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
 
     __module__ = "aichatfree"
 
-    url: ClassVar[str] = cast(str, _DefaultUrl())
+    url: ClassVar[str] = cast(str, _HIDING_URL)
     label = "AIChatFree"
     working = True
     supports_stream = True
@@ -58,6 +66,8 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
     models: ClassVar[list[str]] = [DEFAULT_MODEL]
 
     _options: ClassVar[Mapping[str, Any]] = {"max_retries": 0}
+    _base_url: ClassVar[str | None] = None
+    """What was given to :meth:`using`, where nobody has set another url since."""
 
     @classmethod
     def using(
@@ -81,10 +91,10 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
         Raises:
             InvalidRequestError: An unknown name, or a value that cannot work.
         """
-        address = {} if base_url is None else {"base_url": base_url}
+        address: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
         settings = Settings().change({**address, **options})
         if base_url is not None:
-            address = {"url": base_url.strip()}
+            address = {"url": _HIDING_URL, "_base_url": base_url}
             name = name or f"{cls.__name__.partition('@')[0]}@{urlsplit(settings.base_url).netloc}"
         named = {"default_model": settings.model, "models": [settings.model]} if "model" in options else {}
         attributes = {
@@ -96,6 +106,12 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
             **named,
         }
         return cast("type[_ProviderT]", type(name or cls.__name__, (cls,), attributes))
+
+    @classmethod
+    def _address(cls) -> str | None:
+        """The base URL with the user and password that :attr:`url` does not show; None for the environment's."""
+        hiding = next(vars(each)["url"] for each in cls.__mro__ if "url" in vars(each)) is _HIDING_URL
+        return cls._base_url if hiding else cls.url
 
     @classmethod
     async def create_async_generator(
@@ -145,14 +161,24 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
         if isinstance(api_key, Mapping):
             api_key = api_key.get(cls.get_parent())
         given = {
-            "base_url": base_url or cls.url,
+            "base_url": base_url or cls._address(),
             "proxy": proxy,
             "password": password or api_key,
             "secret": secret,
             "timeout": timeout,
         }
         options = {**cls._options, **{option: value for option, value in given.items() if value}}
-        async with AsyncClient(**options, connector=connector) as client:
+        made = AsyncClient(**options, connector=connector)
+        del (
+            base_url,
+            proxy,
+            api_key,
+            password,
+            secret,
+            given,
+            options,
+        )  # to be in no frame of a failure
+        async with made as client:
             call = client._generate_call(messages, model=cls.get_model(model), read=as_given)
             async with aclosing(client._open_stream(call)) as stream:
                 async for piece in stream:

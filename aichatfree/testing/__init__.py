@@ -21,12 +21,15 @@ if TYPE_CHECKING:
         Stall,
         WrongLength,
     )
+    from aichatfree.testing.memory import AsyncMemoryTransport, MemoryTransport
     from aichatfree.testing.proxy import ProxyServer
     from aichatfree.testing.recorded import Headers, RecordedRequest
     from aichatfree.testing.reply import Pause, Repeat, Reply
     from aichatfree.testing.server import ScriptedServer
 
 _HOMES = {
+    "AsyncMemoryTransport": "memory",
+    "MemoryTransport": "memory",
     "BrokenChunk": "faults",
     "BrokenEncoding": "faults",
     "Drop": "faults",
@@ -46,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncMemoryTransport",
     "BrokenChunk",
     "BrokenEncoding",
     "Drop",
@@ -53,6 +57,7 @@ __all__ = [
     "Garbage",
     "Headers",
     "Informational",
+    "MemoryTransport",
     "OversizedHeaders",
     "Pause",
     "ProxyServer",
@@ -65,12 +70,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # else a type checker would take every name for one of this package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

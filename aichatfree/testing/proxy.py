@@ -144,5 +144,5 @@ async def _shut(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
         await asyncio.wait_for(writer.wait_closed(), 0.2)
-    except (OSError, asyncio.TimeoutError, asyncio.CancelledError):
+    except (TimeoutError, OSError, asyncio.CancelledError):
         writer.transport.abort()

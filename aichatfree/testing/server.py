@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import ssl
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from inspect import iscoroutinefunction
 
-from aichatfree.server import protocol
 from aichatfree.testing.connection import Connection, Request
 from aichatfree.testing.loopback import LoopbackServer
 from aichatfree.testing.recorded import RecordedRequest
-from aichatfree.testing.reply import Reply
+from aichatfree.testing.script import Answer, Script
 from aichatfree.testing.wire import Step, steps
 
 __all__ = ["Answer", "ScriptedServer"]
 
-Answer = Reply | Callable[[RecordedRequest], Reply]
-"""A reply, or a function that chooses one when the request is there."""
 
-DEFAULT_REPLY = Reply(["Hello", " from", " the", " scripted", " server."])
-
-
-class ScriptedServer(LoopbackServer):
+class ScriptedServer(Script, LoopbackServer):
     """A loopback server that answers as it is told, records what it is asked, and counts its connections.
 
     ```python
@@ -62,26 +52,19 @@ class ScriptedServer(LoopbackServer):
         tls: ssl.SSLContext | None = None,
         check: bool = True,
     ) -> None:
-        super().__init__(tls)
-        self._default: Answer = DEFAULT_REPLY
-        self.clock_offset_seconds = clock_offset_seconds
-        self._secret = secret
-        self._passwords = protocol.passwords_of(password)
-        self._time_limit_seconds = time_limit_seconds
+        LoopbackServer.__init__(self, tls)
+        Script.__init__(
+            self,
+            secret=secret,
+            password=password,
+            time_limit_seconds=time_limit_seconds,
+            clock_offset_seconds=clock_offset_seconds,
+            check=check,
+        )
         self._idle_seconds = idle_seconds
-        self._check = check
-        self._changed = threading.Condition()
-        self._queue: deque[Answer] = deque()
-        self._requests: list[RecordedRequest] = []
         self._open: set[Connection] = set()
         self._answering: set[Connection] = set()
         self._accepted = 0
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        """The requests so far, in the order in which they came."""
-        with self._changed:
-            return list(self._requests)
 
     @property
     def connections(self) -> int:
@@ -95,42 +78,11 @@ class ScriptedServer(LoopbackServer):
         with self._changed:
             return self._accepted
 
-    @property
-    def pending(self) -> int:
-        """How many of the enqueued replies have not been served."""
-        with self._changed:
-            return len(self._queue)
-
-    @property
-    def default(self) -> Answer:
-        """What is served while nothing is enqueued.
-
-        Raises:
-            TypeError: It is set to neither a Reply nor a function.
-        """
-        return self._default
-
-    @default.setter
-    def default(self, answer: Answer) -> None:
-        self._default = _checked(answer)
-
-    def enqueue(self, *replies: Answer) -> None:
-        """Serve these to the next requests, one each, in this order.
-
-        Raises:
-            TypeError: One is neither a Reply nor a function.
-        """
-        checked = [_checked(reply) for reply in replies]
-        with self._changed:
-            self._queue.extend(checked)
-
     def reset(self) -> None:
         """Forget replies, requests and the count of connections; `default` is as at the start."""
         with self._changed:
-            self._queue.clear()
-            self._requests.clear()
+            super().reset()
             self._accepted = 0
-            self.default = DEFAULT_REPLY
 
     def wait_requests(self, count: int, timeout: float = 5.0) -> list[RecordedRequest]:
         """Wait until `count` requests have come, at most `timeout` seconds, and return them all.
@@ -207,59 +159,6 @@ class ScriptedServer(LoopbackServer):
             self._requests.append(recorded)
             self._answering.add(connection)
             self._changed.notify_all()
-        now = time.time() + self.clock_offset_seconds
-        reply = self._reply(recorded, now)
+        now = self.now()
+        reply = self.reply(recorded, now)
         return steps(reply, now=now, keep_alive=request.keep_alive, bodiless=request.method == "HEAD")
-
-    def _reply(self, request: RecordedRequest, now: float) -> Reply:
-        with self._changed:
-            answer = self._queue.popleft() if self._queue else None
-        if answer is None:
-            refusal = self._verdict(request, now) if self._check else None
-            return refusal or self._chosen(self.default, request)
-        reply = self._chosen(answer, request)
-        refusal = self._verdict(request, now) if reply.judge else None
-        if refusal is not None:
-            with self._changed:
-                self._queue.appendleft(answer)
-        return refusal or reply
-
-    @staticmethod
-    def _chosen(answer: Answer, request: RecordedRequest) -> Reply:
-        if isinstance(answer, Reply):
-            return answer
-        try:
-            reply = answer(request)
-            if not isinstance(reply, Reply):
-                raise TypeError(f"it returned {reply!r}, which is no Reply")
-            return reply
-        except Exception as exc:
-            return Reply.error(500, f"The function that should choose a reply failed: {exc!r}")
-
-    def _verdict(self, request: RecordedRequest, now: float) -> Reply | None:
-        """What the real server would answer; None if it would pass the request on to the model."""
-        path = request.path.partition("?")[0]
-        verdict = protocol.NOT_FOUND
-        if request.method == "POST" and path.endswith(protocol.GENERATE_PATH):
-            verdict = protocol.judge(
-                request.body,
-                secret=self._secret,
-                passwords=self._passwords,
-                time_limit_seconds=self._time_limit_seconds,
-                now_ms=now * 1000,
-            )
-        elif request.method == "POST" and path.endswith(protocol.AUTH_PATH):
-            verdict = protocol.judge_auth(request.body, self._passwords)
-        if verdict.messages is not None:
-            return None
-        headers = {"content-type": verdict.content_type}
-        return Reply(verdict.body, status=verdict.status, reason=verdict.reason, headers=headers)
-
-
-def _checked(answer: Answer) -> Answer:
-    if isinstance(answer, Reply) or (callable(answer) and not isinstance(answer, type)):
-        if iscoroutinefunction(answer):
-            raise TypeError(f"{answer!r} is asynchronous: give a plain function, which runs in the server's thread")
-        return answer
-    hint = f": write Reply({answer!r})" if isinstance(answer, (str, bytes)) else ""
-    raise TypeError(f"an answer is a Reply or a function that returns one, not {answer!r}{hint}")

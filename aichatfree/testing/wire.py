@@ -48,7 +48,7 @@ def steps(reply: Reply, *, now: float, keep_alive: bool = True, bodiless: bool =
     """
     fault = reply.fault
     keep_alive = keep_alive and reply.keep_alive and reply.framing != "until-close" and not reply.exact
-    yield from _interruption(reply, "before-answer")
+    yield from interruption(reply, "before-answer")
     if isinstance(fault, Garbage):
         yield fault.data
         yield FIN
@@ -61,15 +61,15 @@ def steps(reply: Reply, *, now: float, keep_alive: bool = True, bodiless: bool =
         body = list(_framed(reply)) if reply.framing == "content-length" and not bodiless else None
         head = _head(reply, now, keep_alive, None if body is None else _length(body), bodiless)
         yield from _sent_head(reply, head)
-        yield from _interruption(reply, "after-headers")
+        yield from interruption(reply, "after-headers")
         if not bodiless:
             yield from _cut(_framed(reply) if body is None else body, reply.split, reply.drip)
-    yield from _interruption(reply, "after-answer")
+    yield from interruption(reply, "after-answer")
     if not keep_alive:
         yield FIN
 
 
-def _interruption(reply: Reply, place: str) -> Iterator[Step]:
+def interruption(reply: Reply, place: str) -> Iterator[Step]:
     fault = reply.fault
     if isinstance(fault, Drop) and fault.at == place:
         yield Close(fault.reset)
@@ -85,9 +85,12 @@ def _interim(fault: Informational) -> Iterator[Step]:
         yield Pause(fault.pause)
 
 
-def _head(reply: Reply, now: float, keep_alive: bool, length: int | None, bodiless: bool) -> bytes:
-    """The status line and the headers: the real server's, in its order, and then those of the reply."""
-    fields: list[tuple[str, str | None]] = [
+Fields = list[tuple[str, str | None]]
+
+
+def fields_of(reply: Reply, now: float, keep_alive: bool = False, length: int | None = None) -> Fields:
+    """The headers: the real server's, in its order, and then those of the reply; not those of a chunked body."""
+    fields: Fields = [
         ("content-type", REPLY_TYPE if reply.status == 200 else ERROR_TYPE),
         ("Date", formatdate(now + reply.clock_offset_seconds, usegmt=True)),
         ("Connection", "keep-alive" if keep_alive else "close"),
@@ -100,11 +103,21 @@ def _head(reply: Reply, now: float, keep_alive: bool, length: int | None, bodile
         missing = isinstance(reply.fault, (Drop, Stall)) and reply.fault.at == "in-body"
         wrong_by = reply.fault.by if isinstance(reply.fault, WrongLength) else 0
         fields.append(("Content-Length", str(length + wrong_by + (MISSING_BYTES if missing else 0))))
-    elif reply.framing == "chunked" and not bodiless:
-        fields.append(("Transfer-Encoding", "chunked"))
+    return _with_own(reply, fields)
+
+
+def _with_own(reply: Reply, fields: Fields) -> Fields:
     own = reply.fields
     replaced = {name.lower() for name, _ in own}
-    fields = [(name, value) for name, value in fields if name.lower() not in replaced] + list(own)
+    return [(name, value) for name, value in fields if name.lower() not in replaced] + list(own)
+
+
+def _head(reply: Reply, now: float, keep_alive: bool, length: int | None, bodiless: bool) -> bytes:
+    """The status line and the headers."""
+    fields = fields_of(reply, now, keep_alive, length)
+    if length is None and reply.framing == "chunked" and not bodiless:
+        own = len(reply.fields)
+        fields = _with_own(reply, [*fields[: len(fields) - own], ("Transfer-Encoding", "chunked")])
     if isinstance(reply.fault, OversizedHeaders):
         fields += [(f"X-Filler-{n}", "x" * reply.fault.size) for n in range(reply.fault.count)]
     lines = [f"{name}: {value}\r\n" for name, value in fields if value is not None]
@@ -113,16 +126,16 @@ def _head(reply: Reply, now: float, keep_alive: bool, length: int | None, bodile
 
 
 def _sent_head(reply: Reply, head: bytes) -> Iterator[Step]:
-    interruption = list(_interruption(reply, "in-headers"))
+    broken = list(interruption(reply, "in-headers"))
     half = len(head) // 2
-    parts: list[Step] = [head[:half], *interruption, head[half:]] if interruption else [head]
+    parts: list[Step] = [head[:half], *broken, head[half:]] if broken else [head]
     return _cut(parts, reply.split, reply.drip if reply.drip_headers else 0.0)
 
 
 def _framed(reply: Reply) -> Iterator[Step]:
     """The body with its framing."""
     chunked = reply.framing == "chunked"
-    for step in _encoded(reply):
+    for step in encoded(reply):
         yield b"%x\r\n%b\r\n" % (len(step), step) if chunked and isinstance(step, bytes) else step
     if isinstance(reply.fault, BrokenChunk):
         yield reply.fault.size_line + b"\r\n"
@@ -136,18 +149,18 @@ def _framed(reply: Reply) -> Iterator[Step]:
         yield b"0\r\n\r\n"
 
 
-def _encoded(reply: Reply) -> Iterator[Step]:
+def encoded(reply: Reply) -> Iterator[Step]:
     """The pieces, compressed, and up to where the compressed stream ends (or should have)."""
     fault = reply.fault
     if reply.encoding is None:
         yield from _paced(reply)
-        yield from _interruption(reply, "in-body")
+        yield from interruption(reply, "in-body")
         return
     packer = zlib.compressobj(wbits=31 if reply.encoding == "gzip" else 15)
     for step in _paced(reply):
         # A sync flush lets the client decode each piece when it has arrived.
         yield packer.compress(step) + packer.flush(zlib.Z_SYNC_FLUSH) if isinstance(step, bytes) else step
-    yield from _interruption(reply, "in-body")
+    yield from interruption(reply, "in-body")
     if isinstance(fault, BrokenEncoding):
         if not fault.truncated:
             yield b"\xff" * 32

@@ -156,11 +156,11 @@ def test_the_data_is_on_the_disk_before_it_takes_the_name(
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, conversation: Any) -> None:
-    with pytest.raises(InvalidRequestError, match="is no file: give the path of a file to write"):
+    with pytest.raises(InvalidRequestError, match="is not a file: give the path of a file to write"):
         conversation.save(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(InvalidRequestError, match="is no file"):
+        with pytest.raises(InvalidRequestError, match="is not a file"):
             conversation.save(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         conversation.save(tmp_path / "missing" / "chat.json")

@@ -1,0 +1,15 @@
+"""An asynchronous transport that somebody else might write, over httpx, keeps what the seam promises."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("httpx")
+from httpx_transport import AsyncHttpxTransport
+
+from aichatfree.testing.conformance import *  # noqa: F403
+
+
+@pytest.fixture
+def transport() -> AsyncHttpxTransport:
+    return AsyncHttpxTransport()
