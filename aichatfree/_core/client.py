@@ -14,8 +14,8 @@ from .settings import AllOptions, Settings
 from .stream import BaseStream, Begin, Control
 from .timeouts import CLIENT_TIMEOUT, ClientTimeout, Timeout
 from .version import version
-from .wire.messages import Content, Messages, to_contents
-from .wire.requests import RequestBuilder, dump_contents
+from .wire.messages import Messages, dump_messages
+from .wire.requests import RequestBuilder
 from .wire.signing import Signer
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time, random=random.random)
@@ -167,19 +167,30 @@ class BaseClient(Generic[TransportT, StreamT]):
         model: str | None,
         timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT,
         restartable: bool = False,
-        read: Callable[[Messages], tuple[Content, ...]] = to_contents,
+        dump: Callable[[Messages], tuple[bytes, str]] = dump_messages,
     ) -> Call:
         """Check the arguments of a call, before any I/O."""
         self._check_open()
+        return self._encoded_call(*dump(messages), model=model, timeout=timeout, restartable=restartable)
+
+    def _encoded_call(
+        self,
+        contents_json: bytes,
+        text: str,
+        *,
+        model: str | None,
+        timeout: Timeout | float | ClientTimeout | None,
+        restartable: bool,
+    ) -> Call:
+        """The same for a history that is encoded already; ``text`` is that of its last message."""
+        self._check_open()
         if model is not None and not isinstance(model, str):
             raise InvalidRequestError(f"model is of type {type(model).__name__}: give a str; it is only a label")
-        contents = read(messages)
-        text = contents[-1].text if contents else ""
         return Call(
             self._settings,
             self._signer,
             CLOCKS,
-            self._builder.draft(self._builder.generate, dump_contents(contents), text),
+            self._builder.draft(self._builder.generate, contents_json, text),
             timeout=None if timeout is CLIENT_TIMEOUT else Timeout.of(timeout),
             model=model,
             restartable=restartable,

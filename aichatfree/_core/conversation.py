@@ -89,7 +89,7 @@ class BaseConversation(Generic[StreamT]):
         system = read_system(text)
         with self._lock:
             history = self._between_turns()
-            self._history = History(system, history.turns, history.max_messages)
+            self._history = history._replace(system=system)
 
     @property
     def unanswered(self) -> str | None:
@@ -123,7 +123,7 @@ class BaseConversation(Generic[StreamT]):
         """
         with self._lock:
             history = self._between_turns()
-            self._history = History(history.system, (), history.max_messages)
+            self._history = history._replace(turns=(), dumped=())
             self._unanswered = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,8 +203,8 @@ class BaseConversation(Generic[StreamT]):
         *,
         restartable: bool = False,
     ) -> Call:
-        messages = question.after.asking(question.text)
-        return self._client._generate_call(messages, model=model, timeout=timeout, restartable=restartable)
+        contents_json, text = question.after.dump(question.text)
+        return self._client._encoded_call(contents_json, text, model=model, timeout=timeout, restartable=restartable)
 
     def _begin(self, question: Question, stream: BaseStream) -> None:
         """Let a turn's request go out, if it still fits."""

@@ -20,12 +20,14 @@ Other keys are ignored. A form that older programs would misread gets another ve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from ..errors import InvalidRequestError
 from .settings import DEFAULT_MAX_MESSAGES
-from .wire.messages import BLANK_LINE, Message, Messages, numbered, read_message
+from .wire.messages import BLANK_LINE, Message, Messages, dump_history, dump_turn, numbered, read_message
 from .wire.signing import well_formed
+
+T = TypeVar("T")
 
 VERSION = 1
 """Of the JSON form."""
@@ -55,12 +57,14 @@ class History(NamedTuple):
         system: The system message's text, if there is one. It counts for no message: on the wire it is folded into
             the first user message.
         turns: Oldest first.
-        max_messages: As many messages are kept, and sent with the next question, at most; None for no limit.
+        max_messages: At most this many messages are kept, and sent with the next question; None for no limit.
+        dumped: The turns as JSON: each is encoded once, when it joins.
     """
 
     system: str | None
     turns: tuple[Turn, ...]
     max_messages: int | None
+    dumped: tuple[bytes, ...]
 
     @classmethod
     def read(cls, system: str | None, messages: Messages, max_messages: int | None) -> History:
@@ -73,32 +77,37 @@ class History(NamedTuple):
             max_messages: At least 2, a turn; None for no limit.
 
         Raises:
-            InvalidRequestError: Something cannot be used; the text says what, and how to mend it.
+            InvalidRequestError: Something cannot be used; the text says what, and how to correct it.
         """
         _check_max_messages(max_messages)
         own_system, turns = _read_turns(messages)
         if system and own_system:
             raise InvalidRequestError("there are two system messages: give it as system=, or in the history, not both")
-        return cls(read_system(system) or own_system, turns, max_messages)._trimmed()
+        dumped = tuple(dump_turn(turn.user.content, turn.assistant.content) for turn in turns)
+        return cls(read_system(system) or own_system, turns, max_messages, dumped)._trimmed()
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """All of it, the system message first."""
         return (*self._system_messages(), *(message for turn in self.turns for message in turn))
 
-    def asking(self, text: str) -> tuple[Message, ...]:
-        """What to send to ask ``text``: the system message, and as many of the last turns as the limit allows."""
-        turns = self.turns if self.max_messages is None else _last(self.turns, (self.max_messages - 1) // 2)
-        return (*self._system_messages(), *(message for turn in turns for message in turn), Message("user", text))
+    def dump(self, question: str) -> tuple[bytes, str]:
+        """What to send to ask a question: as many of the last turns as the limit allows, and the system message.
+
+        Returns:
+            The JSON, and the text of its last message.
+        """
+        turns = self.dumped if self.max_messages is None else _last(self.dumped, (self.max_messages - 1) // 2)
+        return dump_history(turns, self.system, question)
 
     def then(self, text: str, reply: str) -> History:
         """The history with one turn more; the oldest ones leave where the limit asks for it."""
         turn = Turn(Message("user", text), Message("assistant", reply))
-        return self._replace(turns=(*self.turns, turn))._trimmed()
+        return self._replace(turns=(*self.turns, turn), dumped=(*self.dumped, dump_turn(text, reply)))._trimmed()
 
     def without_last(self) -> History:
         """The history before its last turn."""
-        return self._replace(turns=self.turns[:-1])
+        return self._replace(turns=self.turns[:-1], dumped=self.dumped[:-1])
 
     def to_dict(self, on_interrupt: OnInterrupt, unanswered: str | None) -> dict[str, Any]:
         """The JSON form."""
@@ -116,7 +125,8 @@ class History(NamedTuple):
     def _trimmed(self) -> History:
         if self.max_messages is None or len(self.turns) <= self.max_messages // 2:
             return self
-        return self._replace(turns=_last(self.turns, self.max_messages // 2))
+        count = self.max_messages // 2
+        return self._replace(turns=_last(self.turns, count), dumped=_last(self.dumped, count))
 
 
 def read_form(data: object) -> tuple[dict[str, Any], str | None]:
@@ -206,7 +216,7 @@ def _read_turns(messages: Messages) -> tuple[str | None, tuple[Turn, ...]]:
     return BLANK_LINE.join(system) or None, tuple(map(Turn, said[::2], said[1::2]))
 
 
-def _last(turns: tuple[Turn, ...], count: int) -> tuple[Turn, ...]:
+def _last(turns: tuple[T, ...], count: int) -> tuple[T, ...]:
     return turns[len(turns) - min(count, len(turns)) :]
 
 

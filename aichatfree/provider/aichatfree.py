@@ -16,7 +16,7 @@ from .._async.client import AsyncClient
 from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings
 from .._core.timeouts import Timeout
 from .._core.wire.addresses import split_userinfo
-from .._core.wire.messages import Messages, as_given
+from .._core.wire.messages import Messages, dump_as_given
 from .generator import AsyncGeneratorProvider, ProviderModelMixin
 
 __all__ = ["AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"]
@@ -179,7 +179,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
             options,
         )  # to be in no frame of a failure
         async with made as client:
-            call = client._generate_call(messages, model=cls.get_model(model), read=as_given)
+            call = client._generate_call(messages, model=cls.get_model(model), dump=dump_as_given)
             async with aclosing(client._open_stream(call)) as stream:
                 async for piece in stream:
                     yield piece

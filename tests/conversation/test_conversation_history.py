@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -37,7 +38,11 @@ def test_trimming_keeps_whole_turns_and_the_system_message(
     limit = len(newest) if max_messages is None else max_messages - max_messages % 2
     assert [message.content for message in messages] == newest[max(0, len(newest) - limit) :]
 
-    sent = to_contents(history.asking("new"))
+    dumped, text = history.dump("new")
+    sent = to_contents(json.loads(dumped))
+    assert text == sent[-1].text
+    careful = (*history.messages[bool(system) :], Message("user", "new"))[-len(sent) :]
+    assert sent == to_contents([*([Message("system", system)] if system else []), *careful])
     assert [content.role for content in sent] == ["user", "model"] * (len(sent) // 2) + ["user"]
     assert sent[0].text.startswith("s\n\n") is bool(system)
     assert sent[-1].text.endswith("new")

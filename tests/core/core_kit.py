@@ -13,8 +13,8 @@ from aichatfree._core.call import Call, Clocks
 from aichatfree._core.failures import failure
 from aichatfree._core.settings import Settings
 from aichatfree._core.wire.headers import Headers
-from aichatfree._core.wire.messages import to_contents
-from aichatfree._core.wire.requests import Request, RequestBuilder, dump_contents
+from aichatfree._core.wire.messages import dump_contents, to_contents
+from aichatfree._core.wire.requests import Request, RequestBuilder
 from aichatfree._core.wire.signing import Signer
 from aichatfree.errors import APIError
 

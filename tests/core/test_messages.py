@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aichatfree._core.wire.messages import Content, Message, as_given, to_contents
-from aichatfree._core.wire.requests import dump_contents
+from aichatfree._core.wire.messages import Content, Message, as_given, dump_contents, to_contents
 from aichatfree._core.wire.signing import well_formed
 from aichatfree.errors import InvalidRequestError
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import aichatfree
 from aichatfree._core.version import version
-from aichatfree._core.wire.messages import as_given, to_contents
-from aichatfree._core.wire.requests import Request, RequestBuilder, dump_contents
+from aichatfree._core.wire.messages import as_given, dump_contents, to_contents
+from aichatfree._core.wire.requests import Request, RequestBuilder
 from aichatfree._core.wire.signing import Signer, generate_signature, well_formed
 
 

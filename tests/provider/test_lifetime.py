@@ -135,4 +135,6 @@ def test_a_reply_left_open_at_the_end_of_the_program_is_silent(server: ScriptedS
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "first\n", "")
+    # On a busy machine asyncio's debug mode remarks that something took long; that is not what is tested.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, done.stdout, said) == (0, "first\n", [])

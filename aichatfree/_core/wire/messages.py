@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import json.encoder
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -93,6 +95,92 @@ def to_contents(messages: Messages) -> tuple[Content, ...]:
     return tuple(Content(wire_role, _merged(texts)) for wire_role, texts in turns)
 
 
+_quoted = json.encoder.encode_basestring
+_OPENINGS = {
+    "user": b'{"role":"user","parts":[{"text":',
+    "model": b'{"role":"model","parts":[{"text":',
+    "assistant": b'{"role":"model","parts":[{"text":',
+}
+_USER = _OPENINGS["user"]
+_CLOSING = b"}]}"
+
+
+def dump_contents(contents: Iterable[Content]) -> bytes:
+    """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
+    # Each text by itself: in one string of them all, a single emoji would make every character four bytes wide.
+    turns = [
+        _OPENINGS[role] + b'},{"text":'.join([_quoted(part).encode() for part in parts]) + _CLOSING
+        for role, parts in contents
+    ]
+    return b"[%b]" % b",".join(turns)
+
+
+def dump_turn(question: str, answer: str) -> bytes:
+    """The JSON of a question and its answer, as they stand in a history."""
+    said = (_USER, _quoted(question).encode(), b"}]},", _OPENINGS["model"], _quoted(answer).encode(), _CLOSING)
+    return b"".join(said)
+
+
+def prefix_turn(text: str, turn: bytes) -> bytes:
+    """A turn (or a question alone), dumped, with ``text`` before the first words of its question."""
+    return b"".join((_USER, b'"', _quoted(text).encode()[1:-1], turn[len(_USER) + 1 :]))
+
+
+def dump_history(turns: Iterable[bytes], system: str | None, question: str) -> tuple[bytes, str]:
+    """A history whose turns are dumped already, and a question: its JSON, and the text of the last message.
+
+    Args:
+        turns: The turns, as :func:`dump_turn` makes them.
+        system: A system message, which is folded into the first user message.
+        question: What the user asks.
+    """
+    said = [*turns, b"".join((_USER, _quoted(question).encode(), _CLOSING))]
+    if system:
+        said[0] = prefix_turn(system + BLANK_LINE, said[0])
+        if len(said) == 1:
+            question = system + BLANK_LINE + question
+    return b"[%b]" % b",".join(said), question
+
+
+def dump_messages(messages: Messages) -> tuple[bytes, str]:
+    """What users pass as messages, as JSON, and the text of the last one, which is signed.
+
+    The usual history, a list of mappings with role and content that alternate, is read and encoded in one loop;
+    whatever is not that goes the careful way, through :func:`to_contents`.
+
+    Raises:
+        InvalidRequestError: As :func:`to_contents`.
+    """
+    usual = _dump_usual(messages) if type(messages) is list else None
+    if usual is not None:
+        return usual
+    contents = to_contents(messages)
+    return dump_contents(contents), contents[-1].text
+
+
+def _dump_usual(messages: list[Any]) -> tuple[bytes, str] | None:
+    said: list[bytes] = []
+    before = text = None
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return None
+        role, text = message.get("role"), message.get("content")
+        if type(role) is not str or type(text) is not str or not text:
+            return None
+        opening = _OPENINGS.get(role)
+        if opening is None or opening == before:
+            return None
+        try:
+            said += (opening, _quoted(text).encode(), b"}]},")
+        except UnicodeEncodeError:  # surrogates
+            return None
+        before = opening
+    if before != _USER or text is None:
+        return None
+    said[-1] = _CLOSING
+    return b"[%b]" % b"".join(said), text
+
+
 def as_given(messages: Messages) -> tuple[Content, ...]:
     """Turn messages into contents one to one, and leave it to the server to judge them.
 
@@ -109,6 +197,12 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
     """
     read = (read_message(message, where) for where, message in numbered(messages))
     return tuple(Content(_WIRE_ROLES.get(role, "user"), parts) for role, parts in read)
+
+
+def dump_as_given(messages: Messages) -> tuple[bytes, str]:
+    """The same as JSON, and the text of the last message (``""`` if there is none)."""
+    contents = as_given(messages)
+    return dump_contents(contents), contents[-1].text if contents else ""
 
 
 def _merged(texts: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from .messages import Content
 from .redaction import short
 from .signing import Signer, well_formed
 
@@ -103,7 +102,7 @@ class RequestBuilder:
         """A signed request to ``/api/generate``.
 
         Args:
-            contents_json: The whole history, as :func:`dump_contents` makes it.
+            contents_json: The whole history, as :func:`~.messages.dump_messages` makes it.
             text: All parts of the last message, joined with nothing between them.
             url: Where a redirect led, if it did.
         """
@@ -140,20 +139,6 @@ class RequestBuilder:
             headers["Authorization"] = self._settings.authorization
         named = {name.lower(): (name, value) for name, value in (*headers.items(), *self._settings.headers.items())}
         return dict(named.values())
-
-
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def dump_contents(contents: Sequence[Content]) -> bytes:
-    """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
-    # Each text by itself: in one string of them all, a single emoji would make every character four bytes wide.
-    turns = [
-        b'{"role":"%b","parts":[{"text":%b}]}'
-        % (role.encode(), b'},{"text":'.join([_quoted(part).encode() for part in parts]))
-        for role, parts in contents
-    ]
-    return b"[%b]" % b",".join(turns)
 
 
 @lru_cache(maxsize=64)
