@@ -41,6 +41,9 @@ class AsyncStream(BaseStream):
         except StopAsyncIteration:
             self._check_whole()
             raise
+        except AIChatFreeError as error:
+            self._hide_locals(error)
+            raise
 
     def _start(self) -> None:
         if not self._control.closed:
@@ -58,8 +61,12 @@ class AsyncStream(BaseStream):
         """
         if not self._started:
             self._start()
-        async for _ in self._pieces:
-            pass
+        try:
+            async for _ in self._pieces:
+                pass
+        except AIChatFreeError as error:
+            self._hide_locals(error)
+            raise
         self._check_whole()
         return self._call.text
 
@@ -80,7 +87,11 @@ class AsyncStream(BaseStream):
         if not self._started:
             self._start()
             self._control.opening = True
-            await anext(self._pieces, "")  # as far as the answer's headers
+            try:
+                await anext(self._pieces, "")  # as far as the answer's headers
+            except AIChatFreeError as error:
+                self._hide_locals(error)
+                raise
             self._control.opening = False
         return self
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ..errors import AIChatFreeError
 from .call import Call, Stats
 from .wire.interruption import closed_by_caller
 
@@ -57,6 +59,11 @@ class BaseStream:
     def stats(self) -> Stats:
         """What the call took so far: attempts, seconds to the first text, seconds in all, bytes, pieces."""
         return self._call.stats
+
+    def _hide_locals(self, error: AIChatFreeError) -> None:
+        """Some tools show the local variables of a traceback's frames: those of a call hold what servers send back."""
+        for each in (error, *error.attempts):
+            traceback.clear_frames(each.__traceback__)
 
     def _check_whole(self) -> None:
         """A loop over a reply ends only after a whole one; whoever reads on after anything else is told so."""

@@ -41,6 +41,9 @@ class Stream(BaseStream):
         except StopIteration:
             self._check_whole()
             raise
+        except AIChatFreeError as error:
+            self._hide_locals(error)
+            raise
 
     def _start(self) -> None:
         if not self._control.closed:
@@ -58,8 +61,12 @@ class Stream(BaseStream):
         """
         if not self._started:
             self._start()
-        for _ in self._pieces:
-            pass
+        try:
+            for _ in self._pieces:
+                pass
+        except AIChatFreeError as error:
+            self._hide_locals(error)
+            raise
         self._check_whole()
         return self._call.text
 
@@ -80,7 +87,11 @@ class Stream(BaseStream):
         if not self._started:
             self._start()
             self._control.opening = True
-            next(self._pieces, "")  # as far as the answer's headers
+            try:
+                next(self._pieces, "")  # as far as the answer's headers
+            except AIChatFreeError as error:
+                self._hide_locals(error)
+                raise
             self._control.opening = False
         return self
 

@@ -1,0 +1,148 @@
+"""Whatever a server or a proxy sends back of what it was sent, nothing of it is shown, in whatever spelling."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import pickle
+import traceback
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from aichatfree import AIChatFreeError, APIError, InvalidPasswordError, RedirectError
+from aichatfree.testing import RecordedRequest, Reply, ScriptedServer
+
+PASSWORD = 'hünter2 "& zwei'
+SECRET = "s3cret-key"
+USER = "me:p4ssw0rd-of-me"
+
+
+def spellings(secret: str) -> list[str]:
+    encoded = secret.encode()
+    return [
+        secret,
+        json.dumps(secret)[1:-1],
+        quote(secret, safe=""),
+        quote(secret, safe="").lower(),
+        base64.b64encode(encoded).decode(),
+        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
+        repr(encoded)[2:-1],
+    ]
+
+
+def everything(error: BaseException) -> str:
+    """All that a person, a log, or a tool that shows local variables could see of an error."""
+    texts: list[str] = []
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        texts += [str(each), repr(each), repr(vars(each)), *traceback.format_exception(each)]
+        texts += traceback.TracebackException.from_exception(each, capture_locals=True).format()
+        if isinstance(each, APIError):
+            texts += [repr(dict(each.headers)), each.body, each.message]
+        waiting += [each.__cause__, each.__context__, *getattr(each, "attempts", ())]
+    try:
+        texts.append(pickle.dumps(error).decode("latin-1"))
+        texts.append(repr(vars(pickle.loads(pickle.dumps(error)))))
+    except (pickle.PicklingError, AttributeError, TypeError) as failure:
+        raise AssertionError("it cannot be pickled") from failure
+    return "\n".join(texts)
+
+
+def asked(face: Any, server: ScriptedServer, echo: Any, **options: Any) -> AIChatFreeError:
+    server.enqueue(echo)
+    base_url = server.url.replace("http://", f"http://{USER}@")
+    client = face.client(base_url, password=PASSWORD, secret=SECRET, max_retries=0, trust_env=False, **options)
+    outcome = face.stream(client)
+    assert outcome.error is not None
+    return outcome.error
+
+
+def hidden(request: RecordedRequest) -> list[str]:
+    values = [PASSWORD, SECRET, USER, USER.partition(":")[2], str(request.json["sign"])]
+    return [form for value in values for form in spellings(value) if len(form) > 4]
+
+
+PLACES = {
+    "body": lambda said: Reply(said, status=418),
+    "json": lambda said: Reply(json.dumps({"error": {"code": said, "message": said}}), status=500),
+    "header": lambda said: Reply("x", status=503, headers={"X-Echo": said}),
+    "cookie": lambda said: Reply("x", status=503, headers={"Set-Cookie": f"a={said}"}),
+    "location": lambda said: Reply("", status=302, headers={"Location": f"http://elsewhere.invalid/{said}"}),
+    "same place": lambda said: Reply("", status=302, headers={"Location": f"/api/generate?{said}"}),
+    "retry after": lambda said: Reply("x", status=429, headers={"Retry-After": said}),
+    "encoding": lambda said: Reply("x", headers={"Content-Encoding": said}),
+    "reason": lambda said: Reply("x", status=500, reason=said),
+    "status": lambda said: Reply([f"HTTP/1.1 {said} OK\r\n\r\n".encode()], exact=True),
+    "no http": lambda said: Reply([f"{said}\r\n\r\n".encode()], exact=True),
+    "length": lambda said: Reply([f"HTTP/1.1 200 OK\r\nContent-Length: {said}\r\n\r\nx".encode()], exact=True),
+    "chunk": lambda said: Reply(
+        [f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n{said}\r\n".encode()], exact=True
+    ),
+    "framing": lambda said: Reply([f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {said}\r\n\r\nx".encode()], exact=True),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_that_comes_back_is_shown(
+    face: Any, server: ScriptedServer, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def echo(request: RecordedRequest) -> Reply:
+        flat = " ".join(form for form in hidden(request) if form.isascii() and '"' not in form)
+        made: Reply = PLACES[place](flat)
+        return made
+
+    error = asked(face, server, echo)
+    shown = everything(error) + caplog.text
+    (request, *_) = server.requests
+    assert [secret for secret in hidden(request) if secret in shown] == []
+
+
+def test_the_request_itself_as_an_error_page(face: Any, server: ScriptedServer) -> None:
+    error: Any = asked(face, server, lambda request: Reply(bytes(request.body), status=400))
+    shown = everything(error)
+    assert "***" in error.body
+    assert [secret for secret in hidden(server.requests[0]) if secret in shown] == []
+
+
+def test_a_redirect_within_the_server_keeps_no_address(face: Any, server: ScriptedServer) -> None:
+    again = Reply("", status=307, headers={"Location": f"/api/generate?{SECRET}"})
+    server.enqueue(*[again] * 5)
+    client = face.client(server, secret=SECRET, max_retries=0)
+    error = face.stream(client).error
+    assert isinstance(error, RedirectError)
+    assert len(server.requests) == 4, "it was followed three times"
+    assert SECRET not in everything(error)
+    assert error.next_url is None
+
+
+def test_the_headers_of_a_whole_reply(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply("fine", headers={"X-Echo": f"{SECRET} and more"}))
+    outcome = face.stream(face.client(server, secret=SECRET))
+    assert outcome.text == "fine"
+    assert outcome.stream.headers["x-echo"] == "*** and more"
+
+
+def test_a_password_that_is_tried_is_in_no_frame(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(lambda request: Reply(bytes(request.body), status=500))
+    client = face.client(server, max_retries=0)
+    with pytest.raises(AIChatFreeError) as caught:
+        face.verify_password(client, "correct horse battery")
+    own = caught.value.with_traceback(caught.value.__traceback__.tb_next.tb_next)  # not the frames of the tests
+    assert "correct horse" not in everything(own)
+
+
+def test_a_wrong_password_is_in_no_frame_either(face: Any) -> None:
+    with ScriptedServer(password="right") as server:
+        error = face.stream(face.client(server, password=PASSWORD, max_retries=0)).error
+    assert isinstance(error, InvalidPasswordError)
+    assert PASSWORD not in everything(error)
