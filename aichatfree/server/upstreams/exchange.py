@@ -1,0 +1,270 @@
+"""One HTTP request to an upstream and its answer, within the limits of its call."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from aichatfree import Timeout
+from aichatfree.server.failures import UpstreamError
+from aichatfree.server.upstreams import wording
+from aichatfree.server.upstreams.sessions import CLOSE_SECONDS
+
+__all__ = ["Exchange", "Limits", "StaleConnectionError"]
+
+Phase = Literal["connect", "first_byte", "idle"]
+
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
+"""What aiohttp raises; ssl's errors and time-outs are among these."""
+
+_WORDS = {
+    "connect": "no connection within {:g} s",
+    "first_byte": "no answer within {:g} s",
+    "idle": "nothing more within {:g} s",
+    "total": "not finished within {:g} s",
+}
+
+
+class StaleConnectionError(Exception):
+    """A pooled connection turned out to be closed: the request may be sent again, over another."""
+
+
+class Limits:
+    """When one call must end, whatever exchanges it takes.
+
+    Args:
+        timeout: The limits.
+    """
+
+    def __init__(self, timeout: Timeout) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._phase: Phase = "connect"
+        self._phase_ends = math.inf
+        self._total_ends = math.inf if timeout.total is None else self._loop.time() + timeout.total
+
+    def begin(self, phase: Phase, at_most: float = math.inf) -> None:
+        """Start the limit of a phase; the one before it is over."""
+        limit = getattr(self._timeout, phase)
+        self._phase = phase
+        self._phase_ends = self._loop.time() + min(at_most, math.inf if limit is None else limit)
+
+    def pause(self) -> None:
+        """End the limit of the phase: nothing is waited for."""
+        self._phase_ends = math.inf
+
+    @property
+    def ends(self) -> float:
+        """When the nearest limit passes, in the loop's time."""
+        return min(self._phase_ends, self._total_ends)
+
+    def left(self) -> float | None:
+        """Seconds until the nearest limit, None if there is none."""
+        return None if self.ends == math.inf else max(0.0, self.ends - self._loop.time())
+
+    def describe(self) -> str:
+        """The limit that passed or would pass first, in words."""
+        phase = "total" if self._total_ends <= self._phase_ends else self._phase
+        limit = getattr(self._timeout, phase)
+        return _WORDS[phase].format(limit) if limit is not None else "nothing more came"
+
+
+class Exchange:
+    """One request and its answer: `send` it, `read` the body, and `close` it in any case.
+
+    Args:
+        limits: Those of the call.
+        redact: Takes secrets out of what is said about errors.
+    """
+
+    def __init__(self, limits: Limits, redact: wording.Redact) -> None:
+        self.status = 0
+        self.phrase = ""
+        self.headers: Mapping[str, str] = {}
+        self._limits = limits
+        self._redact = redact
+        self._loop = asyncio.get_running_loop()
+        self._connection: asyncio.Future[bool] = self._loop.create_future()  # whether it has been used before
+        self._response: aiohttp.ClientResponse | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: UpstreamError | None = None
+        self._failure: UpstreamError | None = None
+        self._patience = math.inf
+        self._began = False
+        self._whole = False
+
+    def connected(self, *, reused: bool) -> None:
+        """Called by the session when the connection for the request is there."""
+        if not self._connection.done():
+            self._connection.set_result(reused)
+        self._limits.begin("first_byte")
+
+    async def send(self, start: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> None:
+        """Send the request, and wait for the status and the headers of the answer.
+
+        Args:
+            start: Makes aiohttp send it, with this exchange as its `trace_request_ctx`.
+
+        Raises:
+            UpstreamError: There is no answer.
+            StaleConnectionError: The connection was an old one, and closed.
+        """
+        self._limits.begin("connect")
+        # A task of its own, so that a limit can end it wherever it is, and nobody takes that for a cancelling of ours.
+        sending = asyncio.ensure_future(_started(start))
+        try:
+            while not sending.done():
+                left = self._limits.left()
+                if left == 0:
+                    raise wording.unreachable(self._limits.describe())
+                waited: set[asyncio.Future[Any]] = {sending} if self._connection.done() else {sending, self._connection}
+                await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            sending.cancel()
+            sending.add_done_callback(_discard)
+            await asyncio.wait({sending}, timeout=CLOSE_SECONDS)
+            raise
+        error = sending.exception()
+        if error is not None:
+            self._raise_unanswered(error)
+        response = self._response = sending.result()
+        if not self._connection.done():  # the hook is gone: the limits would be others than those that were asked for
+            self.close()
+            raise wording.unreachable("this version of aiohttp does not tell when it has connected")
+        if response.connection is not None:
+            self._transport = response.connection.transport
+        self.status = response.status
+        self.phrase = response.reason or ""
+        self.headers = response.headers
+
+    def be_patient(self, seconds: float) -> None:
+        """Wait at most so long for the rest of the body: nothing of it is needed."""
+        self._patience = seconds
+
+    async def read(self) -> bytes:
+        """Some more of the body, b"" at its end.
+
+        Raises:
+            UpstreamError: The body breaks off, or a limit passes.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self._response is not None
+        content = self._response.content
+        failure = self._late
+        if self._began or self._patience < math.inf:
+            self._limits.begin("idle" if self._began else "first_byte", self._patience)
+        self._watch_limits()
+        try:
+            data = await content.readany()
+        except FOREIGN_ERRORS as error:
+            data = b"" if self._late else _arrived(content)
+            failure = self._late or wording.broken(_describe(error, self._redact), self.status)
+        finally:
+            self._limits.pause()
+        if failure is not None:
+            if not data:
+                raise failure
+            self._failure = failure
+        self._began = self._began or bool(data)
+        self._whole = not data
+        return data
+
+    def _watch_limits(self) -> None:
+        """Start the timer, unless it fires early enough by itself: then it looks again."""
+        ends = self._limits.ends
+        if ends == math.inf:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= ends:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(ends, self._watch)
+
+    def _watch(self) -> None:
+        self._timer = None
+        left = self._limits.left()
+        if left is None:
+            return  # nothing is waited for: the next read starts the timer again
+        if left > 0:
+            self._timer = self._loop.call_at(self._limits.ends, self._watch)
+            return
+        self._late = wording.broken(self._limits.describe(), self.status)
+        self._cut()
+
+    def _cut(self) -> None:
+        """End the connection at once: not as TLS would, which waits for the other end."""
+        if self._transport is not None:
+            self._transport.abort()
+        response = self._response
+        if response is not None:
+            if not response.content.is_eof() and response.content.exception() is None:
+                response.content.set_exception(aiohttp.ClientConnectionError("the exchange was closed"))
+            response.close()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it at once. A second call is nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        response = self._response
+        if response is not None and not self._whole and not response.content.is_eof():
+            self._cut()
+        elif response is not None:
+            response.release()
+        self._response = self._transport = None
+
+    def _raise_unanswered(self, error: BaseException) -> None:
+        if not isinstance(error, FOREIGN_ERRORS):
+            raise error
+        gone = isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError))
+        if gone and self._connection.done() and self._connection.result():
+            raise StaleConnectionError
+        raise wording.unreachable(_describe(error, self._redact))
+
+
+async def _started(start: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> aiohttp.ClientResponse:
+    return await start()
+
+
+def _discard(sending: asyncio.Future[aiohttp.ClientResponse]) -> None:
+    """Close an answer that came when nobody waited for it any more."""
+    if not sending.cancelled() and sending.exception() is None:
+        sending.result().close()
+
+
+_PROBLEMS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
+    ("the proxy did not let the request through", (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)),
+    ("no secure connection", (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError)),
+    ("the name cannot be resolved", (aiohttp.ClientConnectorDNSError, socket.gaierror)),
+    ("the connection was refused", (ConnectionRefusedError,)),
+    ("no connection", (aiohttp.ClientConnectorError,)),
+    ("what answered is not HTTP", (aiohttp.ClientResponseError, HttpProcessingError)),
+)
+
+
+def _describe(error: BaseException, redact: wording.Redact) -> str:
+    """What happened, in a few words that hold nothing of the request: aiohttp's own may repeat its headers."""
+    causes = (error, error.__cause__, getattr(error, "os_error", None))
+    for words, kinds in _PROBLEMS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            certificate = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+            return f"{words} ({redact(certificate.verify_message)})" if certificate else words
+    return "the connection was cut"
+
+
+def _arrived(content: aiohttp.StreamReader) -> bytes:
+    """What had arrived before an error: aiohttp raises the error first, and has no public way to the bytes."""
+    try:
+        data: bytes = content._read_nowait(-1)
+    except (AttributeError, AssertionError):
+        return b""
+    return data
