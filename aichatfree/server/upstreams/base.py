@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import math
 import time
@@ -15,8 +16,9 @@ from aichatfree import Timeout, __version__
 from aichatfree.server.failures import UpstreamError, note
 from aichatfree.server.upstreams import wording
 from aichatfree.server.upstreams.events import EventStream, JSONLines
-from aichatfree.server.upstreams.exchange import Exchange, Limits, StaleConnectionError
+from aichatfree.server.upstreams.exchange import Exchange, StaleConnectionError
 from aichatfree.server.upstreams.keys import Key, Keys, Redactor
+from aichatfree.server.upstreams.limits import Limits
 from aichatfree.server.upstreams.options import Options
 from aichatfree.server.upstreams.reply import Reply
 from aichatfree.server.upstreams.sessions import Sessions
@@ -36,8 +38,14 @@ MARKED_SECONDS = 5.0
 """For so long a reply that has its finish marker waits for what may follow, such as the count of its tokens."""
 TRAILER_SECONDS = 0.1
 """For so long a reply that needs no more of its body waits for the end of it, to keep the connection."""
+LARGE_BYTES = 64 * 1024
 MAX_STALE = 3
 """So many pooled connections in a row may turn out to be closed."""
+
+
+def _in_steps(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body as aiohttp wants it: a large one in a file, which it sends in steps instead of all at once."""
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BYTES else body
 
 
 class Answer(NamedTuple):
@@ -192,7 +200,7 @@ class Upstream:
                         method,
                         self._options.url + path,
                         headers={**self._headers(body), **self._credentials(key)},
-                        data=body,
+                        data=_in_steps(body),
                         proxy=self._options.proxy,
                         allow_redirects=False,
                         trace_request_ctx=exchange,  # noqa: B023 - called at once

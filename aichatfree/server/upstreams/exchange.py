@@ -3,77 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aichatfree import Timeout
 from aichatfree.server.failures import UpstreamError
 from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.sessions import CLOSE_SECONDS
+from aichatfree.server.upstreams.limits import Limits
+from aichatfree.server.upstreams.sessions import CLOSE_SECONDS, new_sockets
 
-__all__ = ["Exchange", "Limits", "StaleConnectionError"]
-
-Phase = Literal["connect", "first_byte", "idle"]
+__all__ = ["Exchange", "StaleConnectionError"]
 
 FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
 """What aiohttp raises; ssl's errors and time-outs are among these."""
 
-_WORDS = {
-    "connect": "no connection within {:g} s",
-    "first_byte": "no answer within {:g} s",
-    "idle": "nothing more within {:g} s",
-    "total": "not finished within {:g} s",
-}
+_UNKNOWN = object()
 
 
 class StaleConnectionError(Exception):
     """A pooled connection turned out to be closed: the request may be sent again, over another."""
-
-
-class Limits:
-    """When one call must end, whatever exchanges it takes.
-
-    Args:
-        timeout: The limits.
-    """
-
-    def __init__(self, timeout: Timeout) -> None:
-        self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
-        self._phase: Phase = "connect"
-        self._phase_ends = math.inf
-        self._total_ends = math.inf if timeout.total is None else self._loop.time() + timeout.total
-
-    def begin(self, phase: Phase, at_most: float = math.inf) -> None:
-        """Start the limit of a phase; the one before it is over."""
-        limit = getattr(self._timeout, phase)
-        self._phase = phase
-        self._phase_ends = self._loop.time() + min(at_most, math.inf if limit is None else limit)
-
-    def pause(self) -> None:
-        """End the limit of the phase: nothing is waited for."""
-        self._phase_ends = math.inf
-
-    @property
-    def ends(self) -> float:
-        """When the nearest limit passes, in the loop's time."""
-        return min(self._phase_ends, self._total_ends)
-
-    def left(self) -> float | None:
-        """Seconds until the nearest limit, None if there is none."""
-        return None if self.ends == math.inf else max(0.0, self.ends - self._loop.time())
-
-    def describe(self) -> str:
-        """The limit that passed or would pass first, in words."""
-        phase = "total" if self._total_ends <= self._phase_ends else self._phase
-        limit = getattr(self._timeout, phase)
-        return _WORDS[phase].format(limit) if limit is not None else "nothing more came"
 
 
 class Exchange:
@@ -94,6 +48,8 @@ class Exchange:
         self._connection: asyncio.Future[bool] = self._loop.create_future()  # whether it has been used before
         self._response: aiohttp.ClientResponse | None = None
         self._transport: asyncio.Transport | None = None
+        self._sockets: list[socket.socket] = []
+        self._gone: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late: UpstreamError | None = None
         self._failure: UpstreamError | None = None
@@ -119,7 +75,7 @@ class Exchange:
         """
         self._limits.begin("connect")
         # A task of its own, so that a limit can end it wherever it is, and nobody takes that for a cancelling of ours.
-        sending = asyncio.ensure_future(_started(start))
+        sending = asyncio.ensure_future(_started(start, self._sockets))
         try:
             while not sending.done():
                 left = self._limits.left()
@@ -131,6 +87,7 @@ class Exchange:
             sending.cancel()
             sending.add_done_callback(_discard)
             await asyncio.wait({sending}, timeout=CLOSE_SECONDS)
+            self._hang_up()
             raise
         error = sending.exception()
         if error is not None:
@@ -141,9 +98,24 @@ class Exchange:
             raise wording.unreachable("this version of aiohttp does not tell when it has connected")
         if response.connection is not None:
             self._transport = response.connection.transport
+            gone: Any = getattr(response.connection.protocol, "closed", _UNKNOWN)
+            if gone is None:
+                self._tell_the_reader()
+            elif gone is not _UNKNOWN:
+                self._gone = gone
+                gone.add_done_callback(self._lost)
         self.status = response.status
         self.phrase = response.reason or ""
         self.headers = response.headers
+
+    def _hang_up(self) -> None:
+        """End connections that were made for a request which is given up.
+
+        aiohttp closes them, and asyncio does that only after it has sent what is still to be sent.
+        """
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def be_patient(self, seconds: float) -> None:
         """Wait at most so long for the rest of the body: nothing of it is needed."""
@@ -200,6 +172,16 @@ class Exchange:
         self._late = wording.broken(self._limits.describe(), self.status)
         self._cut()
 
+    def _lost(self, gone: asyncio.Future[None]) -> None:
+        _look(gone)
+        self._tell_the_reader()
+
+    def _tell_the_reader(self) -> None:
+        """The connection is gone: of that, aiohttp does not tell the reader of a body whose chunks became invalid."""
+        content = self._response.content if self._response is not None else None
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+
     def _cut(self) -> None:
         """End the connection at once: not as TLS would, which waits for the other end."""
         if self._transport is not None:
@@ -215,6 +197,10 @@ class Exchange:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._gone is not None:
+            self._gone.remove_done_callback(self._lost)
+            self._gone.remove_done_callback(_look)  # of an earlier exchange
+            self._gone.add_done_callback(_look)
         response = self._response
         if response is not None and not self._whole and not response.content.is_eof():
             self._cut()
@@ -231,7 +217,10 @@ class Exchange:
         raise wording.unreachable(_describe(error, self._redact))
 
 
-async def _started(start: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> aiohttp.ClientResponse:
+async def _started(
+    start: Callable[[], Awaitable[aiohttp.ClientResponse]], sockets: list[socket.socket]
+) -> aiohttp.ClientResponse:
+    new_sockets.set((sockets,))
     return await start()
 
 
@@ -239,6 +228,12 @@ def _discard(sending: asyncio.Future[aiohttp.ClientResponse]) -> None:
     """Close an answer that came when nobody waited for it any more."""
     if not sending.cancelled() and sending.exception() is None:
         sending.result().close()
+
+
+def _look(gone: asyncio.Future[None]) -> None:
+    """Look at the exception of a lost connection, of which asyncio complains if nobody does."""
+    if not gone.cancelled():
+        gone.exception()
 
 
 _PROBLEMS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import certifi
 
-__all__ = ["CLOSE_SECONDS", "Sessions"]
+__all__ = ["CLOSE_SECONDS", "Sessions", "new_sockets"]
 
 KEEP_ALIVE_SECONDS = 4.5
 """Many of these servers (llama.cpp, whatever runs on uvicorn) close a connection that was idle for 5 seconds."""
 CLOSE_SECONDS = 1.0
 """For so long at most closing waits for connections to say that they are closed."""
 MAX_HEAD_BYTES = 64 * 1024
+
+
+new_sockets: ContextVar[tuple[list[socket.socket], ...]] = ContextVar("aichatfree_upstream_sockets")
+"""Where the sockets go that are made for the request of this task."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -71,7 +77,9 @@ class _Held:
     """A session, and what ends it with its loop."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        connector = _Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=context or True)
+        connector = _Connector(
+            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=context or True, socket_factory=_new_socket
+        )
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(_connected)
         trace.on_connection_reuseconn.append(_reused)
@@ -108,6 +116,14 @@ async def _until_the_loop_ends(session: aiohttp.ClientSession) -> AsyncGenerator
     finally:
         closing = asyncio.ensure_future(session.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+
+
+def _new_socket(info: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = info[:3]
+    sock = socket.socket(family, kind, protocol)
+    for sockets in new_sockets.get(()):
+        sockets.append(sock)
+    return sock
 
 
 def _trust() -> ssl.SSLContext:
