@@ -77,12 +77,7 @@ class Exchange:
         # A task of its own, so that a limit can end it wherever it is, and nobody takes that for a cancelling of ours.
         sending = asyncio.ensure_future(_started(start, self._sockets))
         try:
-            while not sending.done():
-                left = self._limits.left()
-                if left == 0:
-                    raise wording.unreachable(self._limits.describe())
-                waited: set[asyncio.Future[Any]] = {sending} if self._connection.done() else {sending, self._connection}
-                await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_done(sending)
         except BaseException:
             sending.cancel()
             sending.add_done_callback(_discard)
@@ -91,7 +86,9 @@ class Exchange:
             raise
         error = sending.exception()
         if error is not None:
-            self._raise_unanswered(error)
+            failure = self._unanswered(error)
+            del error, sending  # what aiohttp raises bears the request's headers, and some tracebacks show variables
+            raise failure
         response = self._response = sending.result()
         if not self._connection.done():  # the hook is gone: the limits would be others than those that were asked for
             self.close()
@@ -107,6 +104,14 @@ class Exchange:
         self.status = response.status
         self.phrase = response.reason or ""
         self.headers = response.headers
+
+    async def _until_done(self, sending: asyncio.Future[Any]) -> None:
+        while not sending.done():
+            left = self._limits.left()
+            if left == 0:
+                raise wording.unreachable(self._limits.describe())
+            waited = {sending} if self._connection.done() else {sending, self._connection}
+            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def _hang_up(self) -> None:
         """End connections that were made for a request which is given up.
@@ -208,13 +213,13 @@ class Exchange:
             response.release()
         self._response = self._transport = None
 
-    def _raise_unanswered(self, error: BaseException) -> None:
+    def _unanswered(self, error: BaseException) -> BaseException:
         if not isinstance(error, FOREIGN_ERRORS):
-            raise error
+            return error
         gone = isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError))
         if gone and self._connection.done() and self._connection.result():
-            raise StaleConnectionError
-        raise wording.unreachable(_describe(error, self._redact))
+            return StaleConnectionError()
+        return wording.unreachable(_describe(error, self._redact))
 
 
 async def _started(
@@ -251,8 +256,8 @@ def _describe(error: BaseException, redact: wording.Redact) -> str:
     causes = (error, error.__cause__, getattr(error, "os_error", None))
     for words, kinds in _PROBLEMS:
         if any(isinstance(cause, kinds) for cause in causes):
-            certificate = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
-            return f"{words} ({redact(certificate.verify_message)})" if certificate else words
+            found: Any = getattr(error, "certificate_error", None)
+            return f"{words} ({redact(found.verify_message)})" if hasattr(found, "verify_message") else words
     return "the connection was cut"
 
 

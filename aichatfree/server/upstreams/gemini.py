@@ -89,7 +89,7 @@ class Gemini(Upstream):
             return
         if error.status != 404:
             raise self._sentence(error)
-        if self._options.model in error.message:  # else what answered has only a part of the API
+        if "models/" in error.message:  # else what answered has only a part of the API
             raise self._sentence(error, "choose another model")
 
     def _path(self) -> str:

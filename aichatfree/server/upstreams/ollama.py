@@ -71,7 +71,7 @@ class Ollama(Upstream):
         model = self._options.model
         answer = await self._probe("POST", "/api/show", json.dumps({"model": model}).encode())
         error = answer.error
-        if error is not None and error.status == 404 and model.partition(":")[0] not in error.message:
+        if error is not None and error.status == 404 and "] model " not in error.message:
             # Not Ollama's own words for a missing model: something that has its API only in part.
             answer = await self._probe("GET", "/api/tags")
             names = [each.get("name") for each in list_of(answer.document, "models") if isinstance(each, dict)]

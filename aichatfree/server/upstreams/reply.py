@@ -72,8 +72,6 @@ class Reply:
                     return error
         except BrokenStreamError as error:
             reason = str(error)
-        except UpstreamError as error:
-            return error
         else:
             self.last = self._decoder.done or not received
             if self.last and self.finish is None:
@@ -93,7 +91,7 @@ class Reply:
         try:
             self._read(event, self)
         except UpstreamError as failure:
-            return error or failure
+            return error or failure.with_traceback(None)  # whose frames hold what the upstream said
         return error
 
     def text(self, *, end: bool) -> str:
