@@ -12,16 +12,16 @@ from contextlib import aclosing
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from aichatfree import Timeout, __version__
-from aichatfree.server.failures import UpstreamError, note
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.events import EventStream, JSONLines
-from aichatfree.server.upstreams.exchange import Exchange, StaleConnectionError
-from aichatfree.server.upstreams.keys import Key, Keys, Redactor
-from aichatfree.server.upstreams.limits import Limits
-from aichatfree.server.upstreams.options import Options
-from aichatfree.server.upstreams.reply import Reply
-from aichatfree.server.upstreams.sessions import Sessions
+from ... import Timeout, __version__
+from ..failures import UpstreamError, note
+from . import wording
+from .events import EventStream, JSONLines
+from .exchange import Exchange, StaleConnectionError
+from .keys import Key, Keys, Redactor
+from .limits import Limits
+from .options import Options
+from .reply import Reply
+from .sessions import Sessions
 
 __all__ = ["Answer", "Message", "Upstream"]
 

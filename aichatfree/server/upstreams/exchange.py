@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aichatfree.server.failures import UpstreamError
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.limits import Limits
-from aichatfree.server.upstreams.sessions import CLOSE_SECONDS, new_sockets
+from ..failures import UpstreamError
+from . import wording
+from .limits import Limits
+from .sessions import CLOSE_SECONDS, new_sockets
 
 __all__ = ["Exchange", "StaleConnectionError"]
 

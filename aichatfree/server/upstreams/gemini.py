@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from aichatfree import Timeout
-from aichatfree.server.failures import BlockedError, UpstreamError
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.base import Message, Upstream
-from aichatfree.server.upstreams.keys import Key, read_keys
-from aichatfree.server.upstreams.options import Options
-from aichatfree.server.upstreams.prompts import turns_of
-from aichatfree.server.upstreams.reply import Reply, list_of, object_of
+from ... import Timeout
+from ..failures import BlockedError, UpstreamError
+from . import wording
+from .base import Message, Upstream
+from .keys import Key, read_keys
+from .options import Options
+from .prompts import turns_of
+from .reply import Reply, list_of, object_of
 
 __all__ = ["Gemini"]
 

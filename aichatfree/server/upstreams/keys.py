@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
-from aichatfree.errors import InvalidRequestError
+from ...errors import InvalidRequestError
 
 __all__ = ["Key", "Keys", "Redactor", "read_key", "read_keys"]
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Literal
 
-from aichatfree import Timeout
+from ... import Timeout
 
 __all__ = ["Limits"]
 

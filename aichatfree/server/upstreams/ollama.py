@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from aichatfree import Timeout
-from aichatfree.errors import InvalidRequestError
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.base import Message, Upstream
-from aichatfree.server.upstreams.events import JSONLines
-from aichatfree.server.upstreams.options import Options
-from aichatfree.server.upstreams.prompts import turns_of
-from aichatfree.server.upstreams.reply import Reply, list_of, object_of
+from ... import Timeout
+from ...errors import InvalidRequestError
+from . import wording
+from .base import Message, Upstream
+from .events import JSONLines
+from .options import Options
+from .prompts import turns_of
+from .reply import Reply, list_of, object_of
 
 __all__ = ["Ollama"]
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from aichatfree import Timeout
-from aichatfree.errors import InvalidRequestError
-from aichatfree.server.failures import BlockedError, UpstreamError
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.base import Message, Upstream
-from aichatfree.server.upstreams.events import BrokenStreamError
-from aichatfree.server.upstreams.keys import Key, read_key
-from aichatfree.server.upstreams.options import Options
-from aichatfree.server.upstreams.prompts import turns_of
-from aichatfree.server.upstreams.reply import Reply, list_of, object_of
+from ... import Timeout
+from ...errors import InvalidRequestError
+from ..failures import BlockedError, UpstreamError
+from . import wording
+from .base import Message, Upstream
+from .events import BrokenStreamError
+from .keys import Key, read_key
+from .options import Options
+from .prompts import turns_of
+from .reply import Reply, list_of, object_of
 
 __all__ = ["OpenAICompatible"]
 

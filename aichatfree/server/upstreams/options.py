@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote
 
-from aichatfree import Timeout
-from aichatfree.core.addresses import read_base_url, read_proxy, split_userinfo
-from aichatfree.core.signing import well_formed
-from aichatfree.errors import InvalidRequestError
+from ... import Timeout
+from ..._core.wire.addresses import read_base_url, read_proxy, split_userinfo
+from ..._core.wire.signing import well_formed
+from ...errors import InvalidRequestError
 
 __all__ = ["Options"]
 

@@ -7,8 +7,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from aichatfree.core.signing import well_formed
-from aichatfree.server.failures import UpstreamError
+from ..._core.wire.signing import well_formed
+from ..failures import UpstreamError
 
 __all__ = ["Joiner", "Turn", "turns_of"]
 

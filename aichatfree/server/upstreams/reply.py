@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
-from aichatfree.server.failures import UpstreamError
-from aichatfree.server.upstreams import wording
-from aichatfree.server.upstreams.events import BrokenStreamError, Event
-from aichatfree.server.upstreams.prompts import Joiner
+from ..failures import UpstreamError
+from . import wording
+from .events import BrokenStreamError, Event
+from .prompts import Joiner
 
 __all__ = ["Decoder", "Reply", "list_of", "object_of"]
 
@@ -22,9 +22,11 @@ class Decoder(Protocol):
 
     def feed(self, received: bytes) -> Iterator[Event]:
         """The events that some more of the body completes."""
+        raise NotImplementedError
 
     def end(self) -> Iterator[Event]:
         """The events that the end of the body completes."""
+        raise NotImplementedError
 
 
 class Reply:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from aichatfree.core.signing import parse_http_date
+from ..._core.wire.signing import parse_http_date
 
 __all__ = ["seconds_in_details", "seconds_in_headers", "seconds_in_words", "with_wait"]
 

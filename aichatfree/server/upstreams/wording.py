@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from aichatfree.server.failures import UpstreamError
-from aichatfree.server.upstreams.waits import seconds_in_details, seconds_in_headers, seconds_in_words, with_wait
+from ..failures import UpstreamError
+from .waits import seconds_in_details, seconds_in_headers, seconds_in_words, with_wait
 
 __all__ = ["PREFIX", "Said", "broken", "error_in_event", "failure", "named", "read_error", "refusal", "unreachable"]
 
