@@ -15,7 +15,7 @@ from .events import BrokenStreamError
 from .keys import Key, read_key
 from .options import Options
 from .prompts import turns_of
-from .reply import Reply, list_of, object_of
+from .reply import Reply, list_of
 
 __all__ = ["OpenAICompatible"]
 
@@ -113,17 +113,18 @@ class OpenAICompatible(Upstream):
 
     def _read(self, event: dict[str, Any], reply: Reply) -> None:
         for choice in list_of(event, "choices"):
-            if not isinstance(choice, dict) or choice.get("index") not in (None, 0):
+            if not isinstance(choice, dict) or choice.get("index") not in (0, None):
                 continue
-            message = object_of(choice, "delta") or object_of(choice, "message")  # the latter where it did not stream
-            _add(message.get("content"), reply)
-            if message.get("refusal"):
-                raise _blocked("refusal")
-            self._finish(choice.get("finish_reason"), reply)
+            message = choice.get("delta") or choice.get("message")  # the latter where it did not stream
+            if isinstance(message, dict):
+                _add(message.get("content"), reply)
+                if message.get("refusal"):
+                    raise _blocked("refusal")
+            reason = choice.get("finish_reason")
+            if reason and isinstance(reason, str):
+                self._finish(reason, reply)
 
-    def _finish(self, reason: Any, reply: Reply) -> None:
-        if not isinstance(reason, str) or not reason:
-            return
+    def _finish(self, reason: str, reply: Reply) -> None:
         word = reason.lower()
         if word in _BLOCKS:
             raise _blocked(reason)

@@ -85,11 +85,13 @@ class Reply:
         return wording.broken(reason)
 
     def _take(self, name: str, event: Any) -> UpstreamError | None:
-        if event is None:
-            return None
         if not isinstance(event, dict):
+            if event is None:
+                return None
             raise BrokenStreamError("the answer holds an event that is not an object")
-        error = wording.error_in_event(event, name, redact=self._redact)
+        error = None
+        if event.get("error") or name == "error" or event.get("object") == "error":
+            error = wording.error_in_event(event, redact=self._redact)
         try:
             self._read(event, self)
         except UpstreamError as failure:

@@ -93,20 +93,14 @@ def refusal(
     return failure(status, phrase, said if told is None else said._replace(wait=told), redact=redact)
 
 
-def error_in_event(event: Mapping[str, Any], name: str, *, redact: Redact) -> UpstreamError | None:
+def error_in_event(event: Mapping[str, Any], *, redact: Redact) -> UpstreamError:
     """The error that an event of a stream bears in place of text, or beside it.
 
     Args:
-        event: The event.
-        name: The name of the event, which some servers set to `error`.
+        event: The event: with an `error`, or one itself, as some servers call it or mark it.
         redact: Takes secrets out of what the upstream says.
     """
-    error = event.get("error")
-    if not error:
-        if name != "error" and event.get("object") != "error":
-            return None
-        error = event
-    said = _read_value(error, event)
+    said = _read_value(event.get("error") or event, event)
     if said.status is None:
         message = _clean(said.message, redact) or "the model's provider failed"
         if said.wait is not None:
