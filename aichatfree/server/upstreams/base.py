@@ -208,7 +208,10 @@ class Upstream:
                 )
                 return exchange
             except StaleConnectionError:
-                continue
+                exchange.close()
+            except BaseException:
+                exchange.close()
+                raise
         raise wording.unreachable("the connection was cut before an answer came")
 
     def _headers(self, body: bytes | None) -> dict[str, str]:

@@ -45,7 +45,8 @@ class Exchange:
         self._limits = limits
         self._redact = redact
         self._loop = asyncio.get_running_loop()
-        self._connection: asyncio.Future[bool] = self._loop.create_future()  # whether it has been used before
+        self._reused: bool | None = None  # of the connection; None: there is none yet
+        self._sending: asyncio.Future[aiohttp.ClientResponse] | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._transport: asyncio.Transport | None = None
         self._sockets: list[socket.socket] = []
@@ -59,9 +60,9 @@ class Exchange:
 
     def connected(self, *, reused: bool) -> None:
         """Called by the session when the connection for the request is there."""
-        if not self._connection.done():
-            self._connection.set_result(reused)
+        self._reused = reused
         self._limits.begin("first_byte")
+        self._watch_limits()
 
     async def send(self, start: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> None:
         """Send the request, and wait for the status and the headers of the answer.
@@ -75,22 +76,28 @@ class Exchange:
         """
         self._limits.begin("connect")
         # A task of its own, so that a limit can end it wherever it is, and nobody takes that for a cancelling of ours.
-        sending = asyncio.ensure_future(_started(start, self._sockets))
+        sending = self._sending = asyncio.ensure_future(_started(start, self._sockets))
+        self._watch_limits()
         try:
-            await self._until_done(sending)
+            await asyncio.wait({sending})
         except BaseException:
             sending.cancel()
             sending.add_done_callback(_discard)
             await asyncio.wait({sending}, timeout=CLOSE_SECONDS)
             self._hang_up()
             raise
+        self._sending = None
+        if self._late is not None:
+            _discard(sending)
+            self._hang_up()
+            raise self._late
         error = sending.exception()
         if error is not None:
             failure = self._unanswered(error)
             del error, sending  # what aiohttp raises bears the request's headers, and some tracebacks show variables
             raise failure
         response = self._response = sending.result()
-        if not self._connection.done():  # the hook is gone: the limits would be others than those that were asked for
+        if self._reused is None:  # the hook is gone: the limits would be others than those that were asked for
             self.close()
             raise wording.unreachable("this version of aiohttp does not tell when it has connected")
         if response.connection is not None:
@@ -104,14 +111,6 @@ class Exchange:
         self.status = response.status
         self.phrase = response.reason or ""
         self.headers = response.headers
-
-    async def _until_done(self, sending: asyncio.Future[Any]) -> None:
-        while not sending.done():
-            left = self._limits.left()
-            if left == 0:
-                raise wording.unreachable(self._limits.describe())
-            waited = {sending} if self._connection.done() else {sending, self._connection}
-            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def _hang_up(self) -> None:
         """End connections that were made for a request which is given up.
@@ -137,6 +136,9 @@ class Exchange:
         assert self._response is not None
         content = self._response.content
         failure = self._late
+        if failure is None and content.at_eof():
+            self._whole = True
+            return b""
         if self._began or self._patience < math.inf:
             self._limits.begin("idle" if self._began else "first_byte", self._patience)
         self._watch_limits()
@@ -174,8 +176,13 @@ class Exchange:
         if left > 0:
             self._timer = self._loop.call_at(self._limits.ends, self._watch)
             return
-        self._late = wording.broken(self._limits.describe(), self.status)
-        self._cut()
+        words = self._limits.describe()
+        if self._sending is not None:
+            self._late = wording.unreachable(words)
+            self._sending.cancel()
+        else:
+            self._late = wording.broken(words, self.status)
+            self._cut()
 
     def _lost(self, gone: asyncio.Future[None]) -> None:
         _look(gone)
@@ -217,7 +224,7 @@ class Exchange:
         if not isinstance(error, FOREIGN_ERRORS):
             return error
         gone = isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError))
-        if gone and self._connection.done() and self._connection.result():
+        if gone and self._reused:
             return StaleConnectionError()
         return wording.unreachable(_describe(error, self._redact))
 
