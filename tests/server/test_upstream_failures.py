@@ -410,6 +410,7 @@ def test_a_connection_that_is_refused_or_a_name_that_is_unknown(kind: Kind) -> N
             assert caught.value.message == f"{FETCHING}fetch failed"
             assert caught.value.reason == reason
             assert caught.value.status is None
+            assert caught.value.__cause__ is not None
 
     asyncio.run(main())
 

@@ -18,7 +18,7 @@ import trustme
 from aichatfree import Timeout
 from aichatfree.server import Gemini
 from aichatfree.server.failures import UpstreamError, current_note
-from aichatfree.server.upstreams.keys import Key, Keys, Redactor
+from aichatfree.server.upstreams.keys import Key, KeyRedactor, Keys
 
 from .standin import HEAD, KINDS, MESSAGES, Kind, Peer, StandIn, plain, read, sse, stream
 
@@ -155,10 +155,10 @@ def test_keys_rest_as_long_as_they_were_told() -> None:
 
 
 def test_short_keys_leave_words_as_they_are() -> None:
-    redact = Redactor(["k", "key", "pass", "AIzaSy-very-secret-1"])
+    redact = KeyRedactor(["k", "key", "pass", "AIzaSy-very-secret-1"])
     said = "API key not valid (k): do not bypass; pass, AIzaSy-very-secret-1x"
     assert redact(said) == "API key not valid (k): do not bypass; ***, ***x"
-    assert Redactor(["", "k"])(said) == said
+    assert KeyRedactor(["", "k"])(said) == said
     assert "secret" not in repr(redact)
 
 

@@ -17,7 +17,7 @@ from ..failures import UpstreamError, note
 from . import wording
 from .events import EventStream, JSONLines
 from .exchange import Exchange, StaleConnectionError
-from .keys import Key, Keys, Redactor
+from .keys import Key, KeyRedactor, Keys
 from .limits import Limits
 from .options import Options
 from .reply import Reply
@@ -79,7 +79,7 @@ class Upstream:
     def __init__(self, options: Options, keys: Sequence[Key] = ()) -> None:
         self._options = options
         self._keys = Keys(keys)
-        self._redact = Redactor([*options.secrets, *(key.reveal() for key in keys)])
+        self._redact = KeyRedactor([*options.secrets, *(key.reveal() for key in keys)])
         secure = any(address.startswith("https:") for address in (options.url, options.proxy or ""))
         self._sessions = Sessions(secure=secure)
 

@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..failures import UpstreamError
 from . import wording
+from .keys import KeyRedactor
 from .limits import Limits
 from .sessions import CLOSE_SECONDS, new_sockets
 
@@ -38,7 +39,7 @@ class Exchange:
         redact: Takes secrets out of what is said about errors.
     """
 
-    def __init__(self, limits: Limits, redact: wording.Redact) -> None:
+    def __init__(self, limits: Limits, redact: KeyRedactor) -> None:
         self.status = 0
         self.phrase = ""
         self.headers: Mapping[str, str] = {}
@@ -147,6 +148,7 @@ class Exchange:
         except FOREIGN_ERRORS as error:
             data = b"" if self._late else _arrived(content)
             failure = self._late or wording.broken(_describe(error, self._redact), self.status)
+            failure.__cause__ = failure.__cause__ or self._redact.sealed(error)
         finally:
             self._limits.pause()
         if failure is not None:
@@ -226,7 +228,9 @@ class Exchange:
         gone = isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError))
         if gone and self._reused:
             return StaleConnectionError()
-        return wording.unreachable(_describe(error, self._redact))
+        failure = wording.unreachable(_describe(error, self._redact))
+        failure.__cause__ = self._redact.sealed(error)
+        return failure
 
 
 async def _started(

@@ -6,11 +6,15 @@ import base64
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
+from ..._core.wire.redaction import Redactor, sealed
 from ...errors import InvalidRequestError
 
-__all__ = ["Key", "Keys", "Redactor", "read_key", "read_keys"]
+__all__ = ["Key", "KeyRedactor", "Keys", "read_key", "read_keys"]
+
+WORD_LENGTH = 16
+"""A secret that is shorter may be a word, or a part of one."""
 
 REST_SECONDS = 60.0
 """How long a key rests whose upstream did not say: Gemini's quotas count requests per minute."""
@@ -36,8 +40,8 @@ class Key:
         return "Key(***)"
 
 
-class Redactor:
-    """Replaces secrets in what comes from outside, plain, as URLs write them, and as Base64.
+class KeyRedactor:
+    """Replaces keys and passwords in what comes from outside.
 
     A secret of a few letters would make all words unreadable: one that is no longer than a word is replaced where it
     stands as a word, and one of less than four characters, which keeps nobody out, nowhere.
@@ -47,26 +51,28 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        found = {form for secret in secrets if len(secret) >= 4 for form in _forms(secret)}
-        forms = [
-            re.escape(form) if len(form) >= 16 else rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])"
-            for form in sorted(found, key=len, reverse=True)
-        ]
-        self._pattern = re.compile("|".join(forms)) if forms else None
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= 4)
+        self._long = Redactor(secret for secret in self._secrets if len(secret) >= WORD_LENGTH)
+        words = {
+            form
+            for secret in self._secrets
+            if len(secret) < WORD_LENGTH
+            for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("="))
+        }
+        alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+        self._words = re.compile(f"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])") if words else None
 
     def __call__(self, text: str) -> str:
         """The text with every secret in it replaced by `***`."""
-        return text if self._pattern is None else self._pattern.sub("***", text)
+        text = self._long(text)
+        return text if self._words is None else self._words.sub("***", text)
+
+    def sealed(self, error: BaseException) -> BaseException:
+        """An exception as it may be the cause of one of ours, without secrets in its words and frames."""
+        return sealed(error, self._secrets)
 
     def __repr__(self) -> str:
-        return "Redactor(***)"
-
-
-def _forms(secret: str) -> Iterator[str]:
-    yield secret
-    yield quote(secret, safe="")
-    yield quote_plus(secret)
-    yield base64.b64encode(secret.encode()).decode().rstrip("=")
+        return "KeyRedactor(***)"
 
 
 def read_key(name: str, value: object) -> Key:
