@@ -12,6 +12,7 @@ from aichatfree.server import Gemini, Ollama, OpenAICompatible
 from aichatfree.server.failures import BlockedError, UpstreamError, current_note
 
 from .standin import (
+    HEAD,
     KINDS,
     MESSAGES,
     Answer,
@@ -392,6 +393,26 @@ def test_what_follows_the_marker_does_not_break_a_whole_reply(kind: Kind) -> Non
         peer.reset()
 
     assert asked(kind.make, cut)[0] == "Whole."
+
+
+def test_a_marker_in_every_event_says_nothing_of_the_end() -> None:
+    async def cut(peer: Peer) -> None:
+        for text in ("one ", "two "):
+            await peer.send((HEAD if text == "one " else b"") + chunk(sse(gemini(text, finish="STOP"))[0]))
+            await taken.acquire()
+        peer.reset()
+
+    async def main() -> None:
+        async with StandIn(cut) as server:
+            upstream = KINDS[0].make(server.url)
+            with pytest.raises(UpstreamError) as caught:
+                async for _ in upstream(MESSAGES):
+                    taken.release()
+            assert caught.value.reason == "the connection was cut in the middle of the answer"
+            await upstream.aclose()
+
+    taken = asyncio.Semaphore(0)
+    asyncio.run(main())
 
 
 def test_a_marker_and_a_connection_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:

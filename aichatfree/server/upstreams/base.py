@@ -160,17 +160,20 @@ class Upstream:
             if not 200 <= exchange.status < 300:
                 raise await self._refusal(exchange)
             failure: UpstreamError | None = None
+            went_on = False  # after a finish marker: some servers of Gemini's API have set one in every event
             while failure is None and not reply.last:
+                marked = reply.finish is not None
                 try:
                     failure = reply.feed(await exchange.read())
                 except UpstreamError as error:
                     reply.last = True
-                    failure = None if reply.finish else error  # a whole reply is whole, however its body ends
+                    failure = error if went_on or not marked else None  # a whole reply is whole, however its body ends
                 text = reply.text(end=reply.last or failure is not None)
                 if text:
+                    went_on = went_on or marked
                     yield text
                 if reply.finish:
-                    exchange.be_patient(MARKED_SECONDS)
+                    exchange.be_patient(math.inf if went_on else MARKED_SECONDS)
             if failure is not None:
                 failure.status = failure.status or exchange.status
                 raise failure

@@ -147,7 +147,7 @@ class Exchange:
             data = await content.readany()
         except FOREIGN_ERRORS as error:
             data = b"" if self._late else _arrived(content)
-            failure = self._late or wording.broken(_describe(error, self._redact), self.status)
+            failure = self._late or wording.broken("the connection was cut in the middle of the answer", self.status)
             failure.__cause__ = failure.__cause__ or self._redact.sealed(error)
         finally:
             self._limits.pause()
