@@ -103,6 +103,19 @@ def test_a_key_that_is_refused_is_passed_over() -> None:
     assert error.retry_after == pytest.approx(9, abs=5)
 
 
+def test_a_probe_while_all_rest() -> None:
+    async def main() -> None:
+        async with StandIn(quota(), quota(), plain("200 OK", {"name": "models/x"})) as server:
+            upstream = Gemini(["a", "b"], base_url=server.url)
+            with pytest.raises(UpstreamError):
+                await read(upstream)
+            await upstream.probe()
+            assert server.requests[-1].headers["x-goog-api-key"] == "b"
+            await upstream.aclose()
+
+    asyncio.run(main())
+
+
 def test_other_failures_are_no_matter_of_keys() -> None:
     quotas = Quotas(a=plain("503 x"), b=plain("400 x", {"error": {"message": "Request contains an invalid argument."}}))
     for key in "ab":

@@ -284,7 +284,7 @@ class Upstream:
         given = self._options.timeout
         limits = (given.connect, given.first_byte, given.idle, given.total)
         short = (PROBE_SECONDS if limit is None else min(limit, PROBE_SECONDS) for limit in limits)
-        key = next(self._keys.serving(), None)
+        key = next(self._keys.serving(), self._keys.current)
         try:
             exchange = await self._send(Limits(Timeout(*short)), method, path, body, key)
             try:

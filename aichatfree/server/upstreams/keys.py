@@ -126,6 +126,11 @@ class Keys:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def current(self) -> Key | None:
+        """The one that served last, whether it rests now or not."""
+        return self._keys[self._current]
+
     def number(self, key: Key) -> int:
         """Which of the keys it is, counted from 1: what a log may say of it."""
         return self._keys.index(key) + 1
