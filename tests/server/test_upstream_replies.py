@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from aichatfree.server import Gemini, Ollama, OpenAICompatible
 from aichatfree.server.failures import BlockedError, UpstreamError, current_note
+from aichatfree.server.upstreams import wording
+from aichatfree.server.upstreams.reply import Reply
 
 from .standin import (
     HEAD,
@@ -422,3 +426,64 @@ def test_a_marker_and_a_connection_that_stays_open(monkeypatch: pytest.MonkeyPat
     for kind in KINDS:
         assert asked(kind.make, stream(*kind.pieces("Whole."), end=b""))[0] == "Whole."
     assert asked(KINDS[1].make, stream(*sse(openai("Whole.", finish="stop")), end=b""))[0] == "Whole."
+
+
+# --- Whatever an upstream may say
+
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "x",
+    "STOP",
+    "\ud83d",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    ["x", None],
+    {"message": []},
+]
+KEYS = ["error", "message", "detail", "code", "status", "details", "object", "done", "choices", "candidates", "type"]
+
+
+def damaged(value: Any, rng: random.Random) -> Any:
+    """A JSON value with something in it replaced, added or taken away."""
+    if rng.random() < 0.15:
+        return rng.choice(VALUES)
+    if isinstance(value, dict):
+        found = {key: damaged(each, rng) for key, each in value.items() if rng.random() > 0.05}
+        if rng.random() < 0.2:
+            found[rng.choice(KEYS)] = rng.choice(VALUES)
+        return found
+    if isinstance(value, list):
+        return [damaged(each, rng) for each in value for _ in range(rng.choice([1, 1, 1, 1, 0, 2]))]
+    return value
+
+
+@every_kind
+@pytest.mark.parametrize("seed", range(5))
+def test_events_of_any_shape_are_a_reply_or_a_failure(kind: Kind, seed: int) -> None:
+    rng = random.Random(seed)
+    upstream = kind.make("http://127.0.0.1:1")
+    errors = {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE", "details": [{"retryDelay": "2s"}]}}
+    whole = {"gemini": [gemini("a"), gemini("b", finish="STOP")], "openai": [openai("a"), openai("b", finish="stop")]}
+    for _ in range(400):
+        events = [
+            damaged(each, rng) for each in [*whole.get(kind.name, [ollama("a"), ollama("b", done="stop")]), errors]
+        ]
+        start = b"" if kind.name == "ollama" else b"data: "
+        body = b"".join(start + json.dumps(each).encode() + b"\n\n" for each in events)
+        if rng.random() < 0.3:
+            at = rng.randrange(len(body))
+            body = body[:at] + bytes([rng.randrange(256)]) + body[at + 1 :]
+        reply = Reply(upstream.decoder(), upstream._read, upstream._redact)
+        failure = reply.feed(body) or (None if reply.last else reply.feed(b""))
+        assert failure is None or (failure.message.encode() and failure.reason.encode())
+        assert reply.text(end=True).encode() is not None
+        refused = wording.refusal(400 + rng.randrange(200), "x", {}, body, redact=str, now=0.0)
+        assert len(refused.message.encode()) < 4000
