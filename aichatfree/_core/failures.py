@@ -67,7 +67,7 @@ class _Said(NamedTuple):
 def failure(
     status: int, headers: Mapping[str, str], body: bytes, *, url: str, now: float, secrets: Iterable[str] = ()
 ) -> APIError:
-    """The exception for an answer that is no reply.
+    """The exception for an answer that is not a reply.
 
     Args:
         status: The HTTP status.

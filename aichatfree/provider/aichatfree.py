@@ -143,7 +143,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
             base_url: The server for this call, instead of :attr:`url`.
             api_key: The site password, under the name that frameworks have for it; or a mapping of providers' names
                 to their passwords.
-            password: The site password, under its own name, which goes before ``api_key``.
+            password: The site password, under its own name, which takes precedence over ``api_key``.
             secret: The server's ``PUBLIC_SECRET_KEY``.
             timeout: Seconds until the connection is there, until the first byte, and between pieces; or a
                 :class:`Timeout`.
