@@ -17,7 +17,10 @@ from aichatfree.integrations.langchain import ChatAIChatFree
 from aichatfree.server import LocalServer
 
 # The suite constructs a model with max_tokens to read it back; that it is said to have no effect is tested elsewhere.
-pytestmark = pytest.mark.filterwarnings("ignore:max_tokens")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:max_tokens"),
+    pytest.mark.filterwarnings("ignore:The function `load` is in beta"),
+]
 
 
 class Declared:
