@@ -5,7 +5,7 @@ Installed with ``pip install 'aichatfree[llm]'``, it registers itself::
     llm -m aichatfree "Why is the sky blue?"
     llm -m aichatfree -o base_url http://127.0.0.1:3000 "Hello"
     llm keys set aichatfree           # the site password, where a server has one
-    llm keys set aichatfree-secret    # the server's PUBLIC_SECRET_KEY, where it has one
+    llm keys set aichatfree-secret    # the server's PUBLIC_SECRET_ALIAS, where it has one
 
 The password and the secret are keys and not options, because llm writes the options of every prompt to its log.
 """
@@ -27,7 +27,7 @@ __all__ = ["ALIASES", "AIChatFreeModel", "AsyncAIChatFreeModel", "Options"]
 
 MODEL_ID = "aichatfree"
 ALIASES = ("geminiprochat",)
-SECRET_KEY = "aichatfree-secret"
+SECRET_ALIAS = "aichatfree-secret"  # noqa: S105 - the name of one
 
 
 class Options(llm.Options):
@@ -56,10 +56,9 @@ class _Shared:
 
     model_id = MODEL_ID
     can_stream = True
-    needs_key = MODEL_ID
-    key_env_var = "AICHATFREE_PASSWORD"
+    needs_key: str | None = MODEL_ID
+    key_env_var: str | None = "AICHATFREE_PASSWORD"
     key: str | None = None
-    Options = Options
 
     def get_key(self, explicit_key: str | None = None) -> str | None:
         """The site password, or None: most servers want none, so that a missing key is no error."""
@@ -73,7 +72,7 @@ def _client_options(prompt: llm.Prompt, key: str | None) -> dict[str, Any]:
     given: dict[str, Any] = {
         "base_url": options.base_url,
         "password": key,
-        "secret": llm.get_key(None, SECRET_KEY, "AICHATFREE_SECRET"),
+        "secret": llm.get_key(None, SECRET_ALIAS, "AICHATFREE_SECRET"),
         "proxy": options.proxy,
         "model": MODEL_ID,
     }
@@ -121,6 +120,8 @@ def _record(response: Any, stream: Any) -> None:
 class AIChatFreeModel(_Shared, llm.KeyModel):
     """The model ``aichatfree``: whatever model the server at ``base_url`` has."""
 
+    Options = Options  # type: ignore[assignment, unused-ignore]
+
     def execute(
         self,
         prompt: llm.Prompt,
@@ -146,6 +147,8 @@ class AIChatFreeModel(_Shared, llm.KeyModel):
 
 class AsyncAIChatFreeModel(_Shared, llm.AsyncKeyModel):
     """The same model for asyncio."""
+
+    Options = Options  # type: ignore[assignment, unused-ignore]
 
     async def execute(
         self,

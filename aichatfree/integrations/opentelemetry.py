@@ -63,9 +63,10 @@ class AIChatFreeInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ign
         capture = kwargs.get("capture_content")
         if capture is None:
             capture = os.environ.get(CAPTURE, "").strip().lower() in _CAPTURED
+        version = str(aichatfree.__version__)
         self._telemetry = Telemetry(
-            trace.get_tracer(__name__, aichatfree.__version__, kwargs.get("tracer_provider")),
-            metrics.get_meter(__name__, aichatfree.__version__, kwargs.get("meter_provider")),
+            trace.get_tracer(__name__, version, kwargs.get("tracer_provider")),
+            metrics.get_meter(__name__, version, kwargs.get("meter_provider")),
             capture_content=capture,
         )
         self._operations = weakref.WeakKeyDictionary()
@@ -260,9 +261,7 @@ class AIChatFreeInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ign
 
         return record
 
-    def _recorded(
-        self, results: Generator[MapResult], record: Callable[[MapResult], None]
-    ) -> Generator[MapResult]:
+    def _recorded(self, results: Generator[MapResult], record: Callable[[MapResult], None]) -> Generator[MapResult]:
         with closing(results):
             for result in results:
                 record(result)

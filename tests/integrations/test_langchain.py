@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import pickle
 import threading
 from typing import Any
@@ -209,7 +208,7 @@ class TestStop:
 class TestSecrets:
     def test_none_is_shown_or_serialized(self) -> None:
         model = ChatAIChatFree(base_url="http://127.0.0.1:9", password="geheim", secret="s3cret")
-        shown = repr(model) + str(model) + dumps(model) + json.dumps(model.model_dump(mode="json")) + str(model.asdict())
+        shown = f"{model!r} {model} {dumps(model)} {model.model_dump(mode='json')} {model.asdict()}"
         assert "geheim" not in shown
         assert "s3cret" not in shown
 

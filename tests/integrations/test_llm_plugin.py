@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-llm = pytest.importorskip("llm")
+pytest.importorskip("llm")
 
+import llm
 from llm.parts import AttachmentPart, ReasoningPart, TextPart
 from llm.parts import Message as LlmMessage
 
@@ -91,7 +92,9 @@ class TestPython:
         asked, options = model(echo)
         conversation = asked.conversation()  # type: ignore[attr-defined]
         conversation.prompt("One", system="Sys.", **options).text()
-        assert conversation.prompt("Two", **options).text() == "user: Sys.\n\nOne | model: user: Sys.\n\nOne | user: Two"
+        assert (
+            conversation.prompt("Two", **options).text() == "user: Sys.\n\nOne | model: user: Sys.\n\nOne | user: Two"
+        )
 
     def test_an_async_conversation(self, echo: LocalServer) -> None:
         async def main() -> str:
@@ -180,14 +183,14 @@ class TestPython:
         assert caught.value.phase == "total"  # type: ignore[attr-defined]
 
 
-OLD = '''
+OLD = """
 import sys, types
 llm = types.ModuleType("llm"); models = types.ModuleType("llm.models")
 {members}
 sys.modules["llm"] = llm; sys.modules["llm.models"] = models
 import aichatfree.integrations._llm_entry as entry
 print(entry.usable, hasattr(entry, "register_models"), "requests" in sys.modules)
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -195,14 +198,15 @@ print(entry.usable, hasattr(entry, "register_models"), "requests" in sys.modules
     [
         "",
         "llm.hookimpl = lambda f: f",
-        "llm.hookimpl = lambda f: f; models.KeyModel = models.AsyncKeyModel = type('M', (), {})\n"
-        "models.Prompt = type('P', (), {})",
+        "llm.hookimpl = print; models.KeyModel = models.AsyncKeyModel = models.Prompt = type('M', (), {})",
         "models.__getattr__ = lambda name: 1 / 0",
     ],
     ids=["empty", "without models", "without messages", "broken"],
 )
 def test_an_llm_that_is_too_old_or_broken_gets_nothing(members: str) -> None:
-    ran = subprocess.run([sys.executable, "-c", OLD.format(members=members)], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", OLD.format(members=members)], capture_output=True, text=True, check=True
+    )
     assert ran.stdout.split() == ["False", "False", "False"]
 
 
