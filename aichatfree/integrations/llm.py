@@ -20,7 +20,8 @@ import llm
 from llm.parts import ReasoningPart, TextPart
 from pydantic import ConfigDict, Field, field_validator
 
-from aichatfree import AsyncClient, Client, Message, Timeout
+import aichatfree
+from aichatfree import Message, Timeout
 from aichatfree.errors import InvalidRequestError
 
 __all__ = ["ALIASES", "AIChatFreeModel", "AsyncAIChatFreeModel", "Options"]
@@ -136,7 +137,7 @@ class AIChatFreeModel(_Shared, llm.KeyModel):
             AIChatFreeError: There is no whole reply.
         """
         messages = _messages(prompt)
-        with Client(**_client_options(prompt, key)) as client:
+        with aichatfree.Client(**_client_options(prompt, key)) as client:
             if not stream:
                 yield client.generate(messages)  # which may ask again where a reply broke off
                 return
@@ -164,7 +165,7 @@ class AsyncAIChatFreeModel(_Shared, llm.AsyncKeyModel):
             AIChatFreeError: There is no whole reply.
         """
         messages = _messages(prompt)
-        async with AsyncClient(**_client_options(prompt, key)) as client:
+        async with aichatfree.AsyncClient(**_client_options(prompt, key)) as client:
             if not stream:
                 yield await client.generate(messages)
                 return

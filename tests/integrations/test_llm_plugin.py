@@ -222,6 +222,16 @@ def test_models_that_cannot_be_imported_are_not_registered(
     assert "the llm plugin is not available" in caplog.text
 
 
+def test_registering_loads_no_http_library() -> None:
+    code = (
+        "import sys; from aichatfree.integrations import _llm_entry as entry; registered = []\n"
+        "entry.register_models(lambda *models, aliases: registered.extend(models))\n"
+        "print(len(registered), [name for name in ('requests', 'aiohttp') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "2 []\n"
+
+
 def test_the_entry_point_names_the_guard() -> None:
     from importlib.metadata import entry_points
 
