@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
 
-from aichatfree import Message
-from aichatfree.errors import InvalidRequestError
+from .. import Message
+from ..errors import InvalidRequestError
 
 TEXT_ONLY = "an AIChatFree server takes text only; no images, no files, no tools"
 _ROLES = {"human": "user", "ai": "assistant", "developer": "system"}

@@ -20,7 +20,7 @@ if usable:
     def register_models(register: Callable[..., Any]) -> None:
         """Register the models, or, if anything about them fails, none."""
         try:
-            from aichatfree.integrations.llm import ALIASES, AIChatFreeModel, AsyncAIChatFreeModel
+            from .llm import ALIASES, AIChatFreeModel, AsyncAIChatFreeModel
 
             models = AIChatFreeModel(), AsyncAIChatFreeModel()
         except Exception as error:

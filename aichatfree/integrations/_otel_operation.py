@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from aichatfree import Message
+from .. import Message
 
 PROVIDER = "aichatfree"
 # Names of the GenAI semantic conventions, as of opentelemetry-semantic-conventions 0.66b2; its own constants for them

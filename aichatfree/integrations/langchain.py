@@ -26,9 +26,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.utils import from_env, secret_from_env
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from aichatfree import AsyncClient, Client, Timeout
-from aichatfree.errors import InvalidRequestError
-
+from .. import AsyncClient, Client, Timeout
+from ..errors import InvalidRequestError
 from ._langchain_text import TEXT_ONLY, StopSequences, to_messages
 
 __all__ = ["ChatAIChatFree"]
@@ -167,7 +166,7 @@ class ChatAIChatFree(BaseChatModel):
     ) -> ChatResult:
         client = self._async()
         if client is None:
-            return await super()._agenerate(messages, stop, None, **kwargs)
+            return await super()._agenerate(messages, stop, run_manager, **kwargs)
         label = self._label(kwargs)
         stops = self._stops(stop)
         text, found = "", to_messages(messages)
@@ -214,9 +213,7 @@ class ChatAIChatFree(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         client = self._async()
         if client is None:
-            async for chunk in super()._astream(messages, stop, None, **kwargs):
-                if run_manager:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
                 yield chunk
             return
         label = self._label(kwargs)

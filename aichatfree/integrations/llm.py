@@ -20,9 +20,8 @@ import llm
 from llm.parts import ReasoningPart, TextPart
 from pydantic import ConfigDict, Field, field_validator
 
-import aichatfree
-from aichatfree import Message, Timeout
-from aichatfree.errors import InvalidRequestError
+from .. import Message, Timeout
+from ..errors import InvalidRequestError
 
 __all__ = ["ALIASES", "AIChatFreeModel", "AsyncAIChatFreeModel", "Options"]
 
@@ -136,8 +135,10 @@ class AIChatFreeModel(_Shared, llm.KeyModel):
         Raises:
             AIChatFreeError: There is no whole reply.
         """
+        from .. import Client  # loaded when something is asked: llm loads its plugins for every command
+
         messages = _messages(prompt)
-        with aichatfree.Client(**_client_options(prompt, key)) as client:
+        with Client(**_client_options(prompt, key)) as client:
             if not stream:
                 yield client.generate(messages)  # which may ask again where a reply broke off
                 return
@@ -164,8 +165,10 @@ class AsyncAIChatFreeModel(_Shared, llm.AsyncKeyModel):
         Raises:
             AIChatFreeError: There is no whole reply.
         """
+        from .. import AsyncClient
+
         messages = _messages(prompt)
-        async with aichatfree.AsyncClient(**_client_options(prompt, key)) as client:
+        async with AsyncClient(**_client_options(prompt, key)) as client:
             if not stream:
                 yield await client.generate(messages)
                 return

@@ -25,8 +25,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
-import aichatfree
-from aichatfree import (
+from .. import (
     AsyncClient,
     AsyncConversation,
     AsyncStream,
@@ -35,9 +34,9 @@ from aichatfree import (
     MapResult,
     RetryPolicy,
     Stream,
+    __version__,
 )
-from aichatfree.errors import AIChatFreeError
-
+from ..errors import AIChatFreeError
 from ._otel_operation import Operation, Telemetry, report_retry
 
 __all__ = ["AIChatFreeInstrumentor"]
@@ -63,7 +62,7 @@ class AIChatFreeInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ign
         capture = kwargs.get("capture_content")
         if capture is None:
             capture = os.environ.get(CAPTURE, "").strip().lower() in _CAPTURED
-        version = str(aichatfree.__version__)
+        version = str(__version__)
         self._telemetry = Telemetry(
             trace.get_tracer(__name__, version, kwargs.get("tracer_provider")),
             metrics.get_meter(__name__, version, kwargs.get("meter_provider")),

@@ -293,6 +293,18 @@ class TestClients:
         with Client(base_url=echo.url) as client:
             assert ask(ChatAIChatFree(client=client), way, "Hi") == "user: Hi"
 
+    def test_callbacks_see_each_piece_once(self, echo: LocalServer) -> None:
+        class Seen(BaseCallbackHandler):
+            text = ""
+
+            def on_llm_new_token(self, token: str, **_: Any) -> None:
+                self.text += token
+
+        seen = Seen()
+        with Client(base_url=echo.url) as client:
+            ask(ChatAIChatFree(client=client), "astream", "Hi", config={"callbacks": [seen]})
+        assert seen.text == "user: Hi"
+
     def test_an_async_one_alone_serves_the_async_ways(self, echo: LocalServer) -> None:
         model = ChatAIChatFree(async_client=AsyncClient(base_url=echo.url))
         assert ask(model, "ainvoke", "Hi") == "user: Hi"
