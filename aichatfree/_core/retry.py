@@ -197,6 +197,7 @@ def attempts(
 
 def _out_of_time(deadline: Deadline, errors: list[AIChatFreeError], last: AIChatFreeError) -> RequestTimeoutError:
     timeout = RequestTimeoutError(f"{deadline.error('total')}; no time is left for another try after: {last}", "total")
+    timeout._own_words = f"{deadline.error('total')}; no time is left for another try"
     timeout.partial = last.partial
     timeout.attempts = (*errors, last)
     return timeout
