@@ -1,4 +1,4 @@
-"""The gateway as an aiohttp application, or as a part of one."""
+"""The gateway as an aiohttp application, or as a part of another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .service import DEFAULT_MAX_CONCURRENT, Gateway
 if TYPE_CHECKING:
     from .. import AsyncClient
 
-__all__ = ["create_app", "mount"]
+__all__ = ["create_app", "create_subapp"]
 
 
 def create_app(
@@ -52,32 +52,27 @@ def create_app(
     return app
 
 
-def mount(
-    app: web.Application,
+def create_subapp(
     *,
     api_key: str | None = None,
     models: Iterable[str] = (),
     allow_origins: Iterable[str] = (),
     max_concurrent: int = DEFAULT_MAX_CONCURRENT,
     host: str | None = None,
-) -> Gateway:
-    """Serve the same, without `/healthz`, under `/v1` of another application.
+) -> web.Application:
+    """The same without `/healthz`, to be added to another application under `/v1`.
+
+    Its client, `app[GATEWAY].client`, is to be set before the first request: it may ask that other application itself,
+    whose address is known only once it listens.
 
     Args:
-        app: The application, which is not running yet. Its own routes for these paths, if any, must come later.
         api_key: As for `create_app`.
         models: As for `create_app`.
         allow_origins: As for `create_app`.
         max_concurrent: As for `create_app`.
         host: As for `create_app`.
 
-    Returns:
-        The gateway. Its `client` is to be set before the first request: it may ask this application itself, whose
-        address is known only once it listens.
-
     Raises:
         ValueError: As for `create_app`.
     """
-    gateway = Gateway(Guard(api_key, allow_origins, host), models, max_concurrent)
-    app.add_subapp("/v1", gateway.application(""))
-    return gateway
+    return Gateway(Guard(api_key, allow_origins, host), models, max_concurrent).application("")

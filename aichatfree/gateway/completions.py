@@ -61,7 +61,7 @@ def _refuse(parameters: Parameters) -> None:
 
 def completion(number: str, created: int, asked: Asked, texts: Sequence[str]) -> dict[str, Any]:
     """The object of a completion that is not streamed."""
-    choices = [
+    choices: list[dict[str, Any]] = [
         {
             "index": index,
             "message": {"role": "assistant", "content": text, "refusal": None, "annotations": []},

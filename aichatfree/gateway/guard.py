@@ -74,7 +74,7 @@ class Guard:
 
     @staticmethod
     def _preflight(request: web.Request) -> web.Response:
-        fields = {
+        fields: dict[str, str] = {
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, OPTIONS",
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "authorization, content-type",
             hdrs.ACCESS_CONTROL_MAX_AGE: str(_PREFLIGHT_SECONDS),

@@ -1,4 +1,4 @@
-"""What goes wrong, as the OpenAI API says it: a status, an error object, and whether another attempt can help. No I/O."""
+"""What goes wrong, as the OpenAI API says it: a status, an error object, whether another attempt can help. No I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Problem", "problem_of"]
 _SERVER_ERROR = "server_error"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - an answer to a caller, and no failure of this program
     """An answer that is an error.
 
     Args:
