@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from ..errors import (
@@ -136,7 +137,8 @@ def problem_of(error: AIChatFreeError, *, address: str, seen_text: bool) -> Prob
 
 
 def _without(text: str, address: str) -> str:
-    """``text`` with the server's address replaced, wherever it stands."""
+    """``text`` without examples of addresses, and with the server's own replaced wherever it stands."""
+    text = re.sub(r",? such as https?://[^\s,;]+", "", text)
     host = address.partition("://")[2]
     for shown in (address, host, host.partition("/")[0]):
         if shown:
