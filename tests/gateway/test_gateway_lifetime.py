@@ -218,7 +218,7 @@ def test_a_local_gateway_is_started_once(server: ScriptedServer) -> None:
         with pytest.raises(RuntimeError, match="make another"):
             gateway.start()
     gateway.close()
-    with pytest.raises(OSError, match="cannot listen on 127.0.0.1, port 1:|cannot listen on"):
+    with pytest.raises(OSError, match="cannot listen on"):
         LocalGateway(base_url=server.url, port=70000).start()
 
 

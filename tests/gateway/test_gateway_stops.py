@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -49,7 +49,7 @@ def test_every_way_to_cut_a_text_in_pieces(text: str, sequences: list[str]) -> N
     for count in range(len(text)):
         for places in combinations(range(1, len(text)), count):
             edges = [0, *places, len(text)]
-            pieces = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+            pieces = [text[start:end] for start, end in pairwise(edges)]
             assert cut(pieces, sequences) == expected(text, sequences), pieces
 
 
