@@ -27,7 +27,7 @@ async def read_body(request: web.Request) -> bytes:
         raise _too_large()
     try:
         return await asyncio.wait_for(_read(request), BODY_SECONDS)
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         words = f"The request's body did not arrive within {BODY_SECONDS:g} seconds."
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, words, code="request_timeout", retryable=True) from error
     except (web.RequestPayloadError, ValueError) as error:

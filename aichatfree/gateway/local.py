@@ -10,11 +10,12 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Unpack
 
 from aiohttp import web
 
 from .._async.client import AsyncClient
+from .._core.settings import AllOptions
 from ..server.loop_thread import LoopThread
 from ..server.sites import is_loopback
 from .app import create_app
@@ -63,7 +64,7 @@ class LocalGateway:
         host: str = "127.0.0.1",
         port: int = 0,
         max_concurrent: int = DEFAULT_MAX_CONCURRENT,
-        **client_options: Any,
+        **client_options: Unpack[AllOptions],
     ) -> None:
         check_key(host, api_key)
         self._client = AsyncClient(**client_options)

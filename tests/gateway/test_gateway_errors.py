@@ -197,7 +197,7 @@ def test_a_short_wait_is_sat_out(server: ScriptedServer) -> None:
 
 def test_a_policy_of_the_callers_own_counts(server: ScriptedServer) -> None:
     class Stubborn(RetryPolicy):
-        def may_pass(self, error: Exception, *, restartable: bool = False) -> bool:
+        def retryable(self, error: Exception, *, restartable: bool = False) -> bool:
             return True
 
         def delay(self, retry: int, error: Exception, random: Any) -> float:

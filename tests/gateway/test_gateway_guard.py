@@ -133,6 +133,7 @@ def test_an_embedded_application_without_a_key_refuses_other_addresses(server: S
 
         async with AsyncClient(server.url) as client:
             app = create_app(client)
+            app.freeze()
             request = make_mocked_request("GET", "/v1/models", transport=Elsewhere(), app=app)
             return await app._handle(request)
 
