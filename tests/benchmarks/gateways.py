@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from aiohttp import web
@@ -33,7 +33,7 @@ def gateway(upstream: str) -> web.Application:
 def reverse_proxy(upstream: str, path: str) -> web.Application:
     """What any proxy on aiohttp has to do at least: pass a request on, and its answer's bytes back as they come."""
 
-    async def session_context(app: web.Application):  # type: ignore[no-untyped-def]
+    async def session_context(app: web.Application) -> AsyncIterator[None]:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
             app[SESSION] = session
