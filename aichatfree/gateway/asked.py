@@ -51,7 +51,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         Problem: It is none.
     """
     try:
-        parsed = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        parsed = json.loads(body.decode().removeprefix("\ufeff"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise Problem(400, "The body is not UTF-8: send JSON in UTF-8.", code="invalid_json") from error
     except RecursionError as error:

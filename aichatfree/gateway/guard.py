@@ -17,6 +17,7 @@ __all__ = ["Guard"]
 
 HEALTH_PATH = "/healthz"
 """Needs no key."""
+_MAX_REMEMBERED = 100
 _PREFLIGHT_SECONDS = 600
 _EXPOSED = "x-aichatfree-ignored, x-request-id, x-should-retry, retry-after"
 
@@ -38,6 +39,8 @@ class Guard:
         self._origins = (allow_origins,) if isinstance(allow_origins, str) else tuple(allow_origins)
         self._host = host
         self._by_address: dict[str, Sites] = {}
+        self._served: set[tuple[str, str | None, str | None]] = set()
+        """Addresses, Hosts and Origins that were found right: most callers come again."""
         self._allowed = Sites("localhost", self._origins)
 
     def judge(self, request: web.Request) -> web.Response | None:
@@ -101,6 +104,10 @@ class Guard:
         name = request.transport.get_extra_info("sockname") if request.transport else None
         if not isinstance(name, tuple):
             return  # a Unix socket is reached by whom the file system lets
+        named, origin = request.headers.get(hdrs.HOST), request.headers.get(hdrs.ORIGIN)
+        asked = (name[0], named, origin)
+        if asked in self._served:
+            return
         address = str(name[0]).partition("%")[0]
         if self._key is None and not is_loopback(address):
             text = "This gateway has no API key and so serves only callers on its own machine: set a key for it."
@@ -109,10 +116,11 @@ class Guard:
         sites = self._by_address.get(host)
         if sites is None:
             sites = self._by_address[host] = Sites(host, self._origins)
-        named, origin = request.headers.get(hdrs.HOST), request.headers.get(hdrs.ORIGIN)
         refusal = sites.host_refusal(named) or (sites.origin_refusal(origin, named) if origin else None)
         if refusal:
             raise Problem(HTTPStatus.FORBIDDEN, f"Refused: {refusal}.", code="site_not_allowed")
+        if len(self._served) < _MAX_REMEMBERED:
+            self._served.add(asked)
 
 
 def _digest(text: bytes) -> bytes:

@@ -21,40 +21,33 @@ _AHEAD = 8
 """How many pieces of each reply may wait for the caller."""
 
 
-async def texts_of(streams: Sequence[AsyncStream], stop: Sequence[str]) -> AsyncGenerator[Text]:
-    """The texts of all replies as they come, until each is whole. Closing it ends all calls.
+def texts_of(streams: Sequence[AsyncStream], stop: Sequence[str]) -> AsyncGenerator[Text]:
+    """The texts of all replies as they come, until each is whole. Closing the generator ends all calls.
 
     Raises:
         AIChatFreeError: One of them failed; the others are ended then.
     """
-    if len(streams) > 1:
-        async with aclosing(_merged(streams, stop)) as texts:
-            async for text in texts:
-                yield text
-        return
-    async with aclosing(_pieces(streams[0], stop)) as pieces:
-        async for piece in pieces:
-            yield 0, piece
-    yield 0, None
+    return _merged(streams, stop) if len(streams) > 1 else _texts(0, streams[0], stop)
 
 
-async def _pieces(stream: AsyncStream, stop: Sequence[str]) -> AsyncGenerator[str]:
-    """The pieces of a reply before the first stop sequence, where its call is ended."""
+async def _texts(index: int, stream: AsyncStream, stop: Sequence[str]) -> AsyncGenerator[Text]:
+    """The texts of one reply before the first stop sequence, where its call is ended."""
     try:
-        if not stop:
+        if stop:
+            stops = Stops(stop)
             async for piece in stream:
-                yield piece
-            return
-        stops = Stops(stop)
-        async for piece in stream:
-            if text := stops.feed(piece):
-                yield text
-            if stops.found:
-                return
-        if text := stops.finish():
-            yield text
+                if text := stops.feed(piece):
+                    yield index, text
+                if stops.found:
+                    break
+            if text := stops.finish():
+                yield index, text
+        else:
+            async for piece in stream:
+                yield index, piece
     finally:
         await stream.aclose()
+    yield index, None
 
 
 async def _merged(streams: Sequence[AsyncStream], stop: Sequence[str]) -> AsyncGenerator[Text]:
@@ -62,10 +55,9 @@ async def _merged(streams: Sequence[AsyncStream], stop: Sequence[str]) -> AsyncG
 
     async def pump(index: int, stream: AsyncStream) -> None:
         try:
-            async with aclosing(_pieces(stream, stop)) as pieces:
-                async for piece in pieces:
-                    await arrived.put((index, piece))
-            await arrived.put((index, None))
+            async with aclosing(_texts(index, stream, stop)) as texts:
+                async for text in texts:
+                    await arrived.put(text)
         except Exception as error:
             await arrived.put(error)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
@@ -153,7 +153,7 @@ class Gateway:
 
     async def _complete_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.pop(hdrs.SERVER, None)
-        response.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
+        response.headers["x-request-id"] = f"req_{os.urandom(16).hex()}"
         self._guard.tell_browser(request, response)
 
     # Models.
@@ -203,7 +203,7 @@ class Gateway:
         assert task is not None
         entry = self._running[task]
         entry.streams = streams
-        number, created = uuid.uuid4().hex, int(time.time())
+        number, created = os.urandom(16).hex(), int(time.time())
         headers = {"x-aichatfree-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         try:
             async with aclosing(texts_of(streams, asked.stop)) as texts:
@@ -234,19 +234,26 @@ class Gateway:
         while silent:
             first.append(await anext(texts))
             silent.discard(first[-1][0])
+        running = count - sum(piece is None for _, piece in first)
         response = web.StreamResponse(headers={**_STREAM_HEADERS, **headers})
         entry.begun = True
         await response.prepare(request)
-        await response.write(writer.begin() + b"".join(_event(writer, text) for text in first))
+        data = writer.begin() + b"".join(_event(writer, text) for text in first)
         try:
-            async for index, text in texts:
-                await response.write(writer.finish(index) if text is None else writer.piece(index, text))
+            # What ends a reply goes out with what ends the stream: each write is a call of the system.
+            if running:
+                await response.write(data)
+                data = b""
+            async for index, piece in texts:
+                running -= piece is None
+                data = writer.finish(index) if piece is None else writer.piece(index, piece)
+                if running:
+                    await response.write(data)
+            data += writer.end()
         except AIChatFreeError as error:
             entry.failed = True
-            await response.write(writer.fail(self._problem(error, seen_text=True)))
-        else:
-            await response.write(writer.end())
-        await response.write_eof()
+            data = writer.fail(self._problem(error, seen_text=True))
+        await response.write_eof(data)
         return response
 
     def _problem(self, error: AIChatFreeError, *, seen_text: bool = False) -> Problem:
