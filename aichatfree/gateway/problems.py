@@ -30,6 +30,8 @@ from .patience import may_help
 __all__ = ["Problem", "problem_of"]
 
 _SERVER_ERROR = "server_error"
+_MAX_WAIT_SECONDS = 365 * 24 * 3600.0
+"""What is more is passed on as a year, which programs can read as a number."""
 
 
 class Problem(Exception):  # noqa: N818 - an answer to a caller, and no failure of this program
@@ -76,7 +78,7 @@ class Problem(Exception):  # noqa: N818 - an answer to a caller, and no failure 
         """The header fields that go with it."""
         fields: dict[str, str] = {}
         if self.retry_after is not None:
-            fields["Retry-After"] = str(math.ceil(self.retry_after))
+            fields["Retry-After"] = str(math.ceil(min(self.retry_after, _MAX_WAIT_SECONDS)))
         if not self.retryable:
             fields["x-should-retry"] = "false"
         if self.allow is not None:

@@ -187,6 +187,11 @@ def test_a_long_wait_is_passed_on_for_an_overload_too(server: ScriptedServer) ->
     assert len(server.requests) == 1
 
 
+def test_a_wait_without_end_is_passed_on_as_a_year(caller: Caller, server: ScriptedServer) -> None:
+    server.default = Reply("busy", status=429, headers={"Retry-After": "9" * 400})
+    assert caller.chat().headers["retry-after"] == "31536000"
+
+
 def test_a_short_wait_is_sat_out(server: ScriptedServer) -> None:
     server.enqueue(Reply.quota(0.3))
     with LocalGateway(base_url=server.url) as gateway:
