@@ -62,7 +62,7 @@ def create_subapp(
 ) -> web.Application:
     """The same without `/healthz`, to be added to another application under `/v1`.
 
-    Its client, `app[GATEWAY].client`, is to be set before the first request: it may ask that other application itself,
+    Its client is to be given to `app[GATEWAY].own` before the first request: it may ask that other application itself,
     whose address is known only once it listens.
 
     Args:

@@ -19,13 +19,14 @@ from .._core.settings import AllOptions
 from ..server.loop_thread import LoopThread
 from ..server.sites import is_loopback
 from .app import create_app
-from .service import DEFAULT_MAX_CONCURRENT, GATEWAY
+from .service import DEFAULT_MAX_CONCURRENT, GATEWAY, GRACE_SECONDS
 
 __all__ = ["LocalGateway", "run"]
 
 KEEP_ALIVE_SECONDS = 75.0
 LOCAL_GRACE_SECONDS = 0.15
-"""How long a running reply may go on when a `LocalGateway` is closed."""
+"""How long a running reply may go on when a `LocalGateway` is closed, or Ctrl-C ends `run`."""
+MAX_FILES = 65536
 CUT_SECONDS = 0.5
 """How long the words of a cut have to reach the caller."""
 
@@ -153,8 +154,8 @@ def run(
 ) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM; returns then. Prints nothing.
 
-    On either there are no new requests; running replies may go on for ten seconds, and what then still runs is cut
-    visibly.
+    On either there are no new requests. After SIGTERM running replies may go on for ten seconds, after Ctrl-C or a
+    second signal for no longer; what then still runs is cut visibly.
 
     Args:
         client: Whom to ask; it is closed at the end.
@@ -174,6 +175,7 @@ def run(
     app = create_app(
         client, api_key=api_key, models=models, allow_origins=allow_origins, max_concurrent=max_concurrent, host=host
     )
+    allow_many_connections()
     with suppress(KeyboardInterrupt):  # where the loop cannot handle signals itself
         asyncio.run(_run(app, client, host, port, on_start))
 
@@ -183,13 +185,21 @@ async def _run(
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
+    gateway = app[GATEWAY]
     handled = []
+
+    def signalled(grace_seconds: float) -> None:
+        if stopped.is_set():
+            gateway.hurry.set()
+        gateway.grace_seconds = grace_seconds
+        stopped.set()
+
     runner = await _listen(app, host, port)
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, seconds in ((signal.SIGINT, LOCAL_GRACE_SECONDS), (signal.SIGTERM, GRACE_SECONDS)):
             # Not on Windows, and not outside the main thread.
             with suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.add_signal_handler(number, stopped.set)
+                loop.add_signal_handler(number, signalled, seconds)
                 handled.append(number)
         if on_start is not None:
             on_start(f"{_url(runner)}/v1")
@@ -212,6 +222,19 @@ def check_key(host: str, api_key: str | None) -> None:
             f"without a key only loopback addresses are served, and {host} is not one: give a key "
             "(api_key=..., or AICHATFREE_GATEWAY_KEY)"
         )
+
+
+def allow_many_connections() -> None:
+    """Raise the soft limit of open files as far as it may: each call takes two connections."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:

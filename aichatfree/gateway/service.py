@@ -86,8 +86,11 @@ class Gateway:
         self._running: dict[asyncio.Task[Any], Entry] = {}
         self._streams: set[AsyncStream] = set()
         self._closing = False
+        self._owned: AsyncClient | None = None
         self.grace_seconds = GRACE_SECONDS
         """How long running replies may go on when the application shuts down."""
+        self.hurry = asyncio.Event()
+        """Set, it ends that wait."""
 
     @property
     def client(self) -> AsyncClient:
@@ -99,6 +102,10 @@ class Gateway:
     @client.setter
     def client(self, client: AsyncClient) -> None:
         self._client = client.with_options(retry=Patience(client._settings.retry))
+
+    def own(self, client: AsyncClient) -> None:
+        """Set the client, which is closed with the application."""
+        self.client = self._owned = client
 
     def application(self, prefix: str) -> web.Application:
         """The application, whose paths begin with a prefix."""
@@ -267,7 +274,11 @@ class Gateway:
         """No new requests; running ones may go on for a while, and what still runs then fails visibly."""
         self._closing = True
         if self._running:
-            await asyncio.wait(list(self._running), timeout=self.grace_seconds)
+            done = asyncio.ensure_future(asyncio.wait(list(self._running)))
+            hurried = asyncio.ensure_future(self.hurry.wait())
+            await asyncio.wait({done, hurried}, timeout=self.grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+            for waiter in (done, hurried):
+                waiter.cancel()
         for stream in list(self._streams):
             await stream.aclose()
 
@@ -277,8 +288,9 @@ class Gateway:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
-        if self._client is not None:
-            await self._client.aclose()
+        for client in (self._client, self._owned):
+            if client is not None:
+                await client.aclose()
 
     async def _watch(self) -> None:
         while True:

@@ -120,17 +120,24 @@ def test_sigterm_lets_running_replies_end(aichatfree: Command, server: ScriptedS
     assert b"data: [DONE]" in rest
 
 
-def test_sigterm_cuts_what_still_runs_after_a_while(
-    aichatfree: Command, server: ScriptedServer, tmp_path: Path
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGTERM, None), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, None)],
+    ids=["after ten seconds", "at a second signal", "at Ctrl-C"],
+)
+def test_what_still_runs_is_cut_visibly(
+    aichatfree: Command, server: ScriptedServer, first: int, second: int | None
 ) -> None:
     server.default = Reply(["first ", Pause(None)])
-    with serving(aichatfree, ends=signal.SIGTERM) as gateway:
+    with serving(aichatfree, ends=first if second is None else second) as gateway:
         answer = gateway.chat(stream=True)
         lines = answer.iter_lines()
         assert any(b"first" in line for line in lines)
         rest: list[bytes] = []
         reading = threading.Thread(target=lambda: rest.extend(lines))
         reading.start()
+        if second is not None:
+            gateway.process.send_signal(first)
     reading.join(10)
     assert b"data: [DONE]" not in rest
     assert b'finish_reason":"stop' not in b"".join(rest)

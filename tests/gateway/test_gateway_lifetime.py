@@ -265,24 +265,25 @@ def test_a_part_of_another_application(server: ScriptedServer) -> None:
         part = create_subapp(api_key="k", models=["m"])
         app.add_subapp("/v1", part)
         app.router.add_route("*", "/{path:.*}", other)
-        async with AsyncClient(server.url) as client:
-            runner = web.AppRunner(app, handler_cancellation=True)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            part[GATEWAY].client = client
-            root = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            key = {"Authorization": "Bearer k"}
-            async with aiohttp.ClientSession() as session:
-                body = {"model": "m", "messages": HELLO, "stream": True}
-                async with session.post(f"{root}/v1{CHAT}", json=body, headers=key) as answer:
-                    assert (await answer.text()).endswith("data: [DONE]\n\n")
-                async with session.post(f"{root}/v1{CHAT}", json=body) as answer:
-                    assert answer.status == 401
-                async with session.get(f"{root}/v1/nope", headers=key) as answer:
-                    assert (await answer.json())["error"]["code"] == "unknown_url"
-                async with session.get(f"{root}/x") as answer:
-                    assert await answer.text() == "other"
-            await runner.cleanup()
+        client = AsyncClient(server.url)
+        runner = web.AppRunner(app, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        part[GATEWAY].own(client)
+        root = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        key = {"Authorization": "Bearer k"}
+        async with aiohttp.ClientSession() as session:
+            body = {"model": "m", "messages": HELLO, "stream": True}
+            async with session.post(f"{root}/v1{CHAT}", json=body, headers=key) as answer:
+                assert (await answer.text()).endswith("data: [DONE]\n\n")
+            async with session.post(f"{root}/v1{CHAT}", json=body) as answer:
+                assert answer.status == 401
+            async with session.get(f"{root}/v1/nope", headers=key) as answer:
+                assert (await answer.json())["error"]["code"] == "unknown_url"
+            async with session.get(f"{root}/x") as answer:
+                assert await answer.text() == "other"
+        await runner.cleanup()
+        assert client.closed
 
     asyncio.run(run())
 
