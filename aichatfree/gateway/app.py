@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from .._async.client import AsyncClient
 from .guard import Guard
 from .service import DEFAULT_MAX_CONCURRENT, Gateway
-
-if TYPE_CHECKING:
-    from .. import AsyncClient
 
 __all__ = ["create_app", "create_subapp"]
 
@@ -50,6 +47,9 @@ def create_app(
     app = gateway.application("/v1")
     app.router.add_get("/healthz", gateway.health)
     return app
+
+
+create_app.__module__ = "aichatfree.gateway"
 
 
 def create_subapp(

@@ -12,6 +12,8 @@ from .problems import Problem
 
 __all__ = ["Asked", "Parameters", "parse_object"]
 
+MAX_MODEL_LENGTH = 512
+"""Characters. Every piece of a stream repeats the name."""
 MAX_STOPS = 4
 MAX_STOP_LENGTH = 1024
 """Characters. The API names no limit; one is needed, since what may begin a stop sequence is held back."""
@@ -104,11 +106,14 @@ class Parameters:
         """The name of the model.
 
         Raises:
-            Problem: There is none.
+            Problem: There is none, or it is no name.
         """
         name: str | None = self.take_typed("model", str, "the name of a model")
         if not name:
             raise Problem(400, "You must provide a model parameter.", param="model", code="missing_required_parameter")
+        if len(name) > MAX_MODEL_LENGTH:
+            words = f"model must have at most {MAX_MODEL_LENGTH} characters."
+            raise Problem(400, words, param="model", code="invalid_value")
         return name
 
     def stop(self) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ class LocalGateway:
         InvalidRequestError: An option of the client cannot work.
     """
 
+    __module__ = "aichatfree.gateway"
+
     def __init__(
         self,
         *,

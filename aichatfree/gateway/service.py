@@ -264,7 +264,7 @@ class Gateway:
         return response
 
     def _problem(self, error: AIChatFreeError, *, seen_text: bool = False) -> Problem:
-        if self._closing:
+        if self._closing or self.client.closed:
             return _shutting_down()
         return problem_of(error, address=self.client.base_url, seen_text=seen_text)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import pickle
 import socket
 import threading
+import typing
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from faces import eventually
 
 import aichatfree.gateway
@@ -256,6 +259,18 @@ def test_the_clients_of_an_embedded_application_stays_its_owners(server: Scripte
     asyncio.run(run())
 
 
+def test_a_client_that_was_closed_is_no_fault_of_the_callers(server: ScriptedServer) -> None:
+    async def run() -> None:
+        client = AsyncClient(server.url)
+        async with TestClient(TestServer(create_app(client))) as caller:
+            await client.aclose()
+            async with caller.post(f"/v1{CHAT}", json={"model": "m", "messages": HELLO}) as answer:
+                assert answer.status == 503
+                assert (await answer.json())["error"]["code"] == "shutting_down"
+
+    asyncio.run(run())
+
+
 def test_a_part_of_another_application(server: ScriptedServer) -> None:
     async def other(request: web.Request) -> web.Response:
         return web.Response(text="other")
@@ -291,5 +306,9 @@ def test_a_part_of_another_application(server: ScriptedServer) -> None:
 def test_the_names_of_the_package() -> None:
     assert aichatfree.gateway.__all__ == ["LocalGateway", "create_app"]
     assert set(aichatfree.gateway.__all__) <= set(dir(aichatfree.gateway))
+    for value in (LocalGateway, create_app):
+        assert value.__module__ == "aichatfree.gateway"
+        assert pickle.loads(pickle.dumps(value)) is value
+    assert typing.get_type_hints(create_app)["client"] is AsyncClient
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         aichatfree.gateway.nope  # noqa: B018

@@ -67,6 +67,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
         ({"model": None}, "model"),
         ({"model": ""}, "model"),
         ({"model": 4}, "model"),
+        ({"model": "m" * 513}, "model"),
     ],
 )
 def test_what_cannot_be_had_is_refused_and_named(
