@@ -19,7 +19,7 @@ from faces import eventually
 
 import aichatfree.gateway
 from aichatfree import AsyncClient, InvalidRequestError
-from aichatfree.gateway import LocalGateway, create_app
+from aichatfree.gateway import LocalGateway, bodies, completions, create_app, service
 from aichatfree.gateway.app import create_subapp
 from aichatfree.gateway.service import GATEWAY
 from aichatfree.testing import Pause, Reply, ScriptedServer
@@ -190,6 +190,46 @@ def test_the_log_has_one_line_a_request_and_nothing_of_what_was_said(
     assert found[0].endswith(" s, 2 pieces, server 200")
     assert found[1].endswith(", server 500")
     assert not {word for word in ("-TEXT", "-KEY", "-WORDS", "-NAME") if word in caplog.text}
+
+
+def test_a_fault_of_the_gateway_is_an_error_and_tells_nothing(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("SECRET-TEXT")
+
+    monkeypatch.setattr(service, "texts_of", broken)
+    with caplog.at_level(logging.INFO):
+        answer = caller.chat(stream=True)
+    assert error_of(answer, 500)["code"] == "internal_error"
+    assert "SECRET-TEXT" not in answer.text + caplog.text
+    assert "LookupError" in caplog.text
+
+
+def test_a_fault_in_the_middle_cuts_the_connection(
+    gateway: LocalGateway, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise LookupError
+
+    monkeypatch.setattr(completions.ChunkWriter, "finish", broken)
+    server.default = Reply(["first", Pause(0.1), "last"])
+    with raw_post(gateway.port, {"model": "m", "messages": HELLO, "stream": True}) as connection:
+        got = b""
+        while data := connection.recv(65536):
+            got += data
+    assert b"first" in got
+    assert b"[DONE]" not in got
+    assert not got.endswith(b"0\r\n\r\n"), "not as if it were whole"
+
+
+def test_a_body_that_does_not_come_is_given_up(gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{")
+        got = connection.recv(65536)
+    assert b" 408 " in got
+    assert b"request_timeout" in got
 
 
 def test_what_is_not_http_is_not_repeated_in_the_log(gateway: LocalGateway, caplog: pytest.LogCaptureFixture) -> None:

@@ -99,6 +99,14 @@ def test_what_is_held_back_is_not_emitted_when_the_reply_breaks_off(caller: Call
     assert reasons(found) == []
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_held_back_comes_with_the_end(caller: Caller, server: ScriptedServer, stream: bool) -> None:
+    server.enqueue(Reply(["the E", Pause(0.05), "N"]))
+    answer = caller.chat(stop="END", stream=stream)
+    text = content(events(answer)) if stream else answer.json()["choices"][0]["message"]["content"]
+    assert text == "the EN"
+
+
 @pytest.mark.parametrize("stop", [None, [], "", [""]])
 def test_a_stop_that_says_nothing(caller: Caller, stop: object) -> None:
     assert caller.chat(stop=stop).json()["choices"][0]["message"]["content"] == "Hello from the scripted server."
