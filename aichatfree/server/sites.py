@@ -33,6 +33,10 @@ class Sites:
         self._strict = is_loopback(host)
         self._names = {host.lower(), *(urlsplit(origin).hostname for origin in self.allowed)}
 
+    def bound_to(self, addresses: Iterable[str]) -> None:
+        """Say which addresses are really listened on: `127.1` and names of one's own can be loopback addresses, too."""
+        self._strict = all(is_loopback(address.partition("%")[0]) for address in addresses)
+
     def host_refusal(self, host: str | None) -> str | None:
         """Why a request with this `Host` (None: with none) is refused, as a sentence, or None."""
         if self._strict and host and not self._knows(_name(host)):
