@@ -217,6 +217,7 @@ PUBLIC = {
         RetryPolicy ServerError Stats Stream StreamInterruptedError Timeout Transport TransportError
         __version__ generate_signature
     """,
+    "aichatfree.gateway": "LocalGateway create_app",
     "aichatfree.provider": "AIChatFree AsyncGeneratorProvider ProviderModelMixin",
 }
 """Every public name; one joins on purpose."""

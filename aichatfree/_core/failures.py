@@ -98,6 +98,7 @@ def failure(
         upstream_status=upstream,
         retry_after=wait,
     )
+    error._own_words = f"HTTP {status}: {remedy.format(url='the address that is set')}"
     if isinstance(error, RedirectError):
         _resolve_redirect(error, asked, _utf8(headers.get("location", "")), hidden)
     return error
@@ -133,6 +134,7 @@ def connect_failure(
     host = short(parts.netloc.rpartition("@")[2], secrets)
     words = short(detail, secrets)
     error = ConnectError(f"no answer from {parts.scheme}://{host}: {_CONNECT_REMEDIES[problem]} ({words})")
+    error._own_words = f"no answer from the server: {_CONNECT_REMEDIES[problem]}"
     error.reused_connection = reused
     return error
 

@@ -196,9 +196,9 @@ def attempts(
 
 
 def _out_of_time(deadline: Deadline, errors: list[AIChatFreeError], last: AIChatFreeError) -> RequestTimeoutError:
-    timeout = RequestTimeoutError(
-        f"{deadline.error('total')}; no time is left for another attempt after: {last}", "total"
-    )
+    passed = f"{deadline.error('total')}; no time is left for another attempt"
+    timeout = RequestTimeoutError(f"{passed} after: {last}", "total")
+    timeout._own_words = passed
     timeout.partial = last.partial
     timeout.attempts = (*errors, last)
     return timeout

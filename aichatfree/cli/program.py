@@ -14,7 +14,7 @@ from .options import examples, verbose_option
 from .report import WRONG_USAGE, report
 from .terminal import prepare_streams
 
-COMMANDS = ("ask", "chat", "check", "batch", "serve", "demo", "completion")
+COMMANDS = ("ask", "chat", "check", "batch", "serve", "gateway", "demo", "completion")
 
 
 class Program(click.Group):

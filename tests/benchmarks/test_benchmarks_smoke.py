@@ -25,6 +25,8 @@ RUN = {
         "AsyncClient",
         "import aiohttp",
     },
+    "gateway_pieces": {"gateway", "aiohttp reverse proxy"},
+    "gateway_streams": {"gateway", "aiohttp reverse proxy"},
 }
 """One case of each kind, and who takes part at least."""
 
