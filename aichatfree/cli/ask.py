@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import AIChatFreeError
+from .keeping import Kept, Turn
 from .options import Settings, connection_options, examples
 from .printers import print_reply
 from .report import Refusal
@@ -37,6 +38,8 @@ _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, seconds, attempts, error.")
 @click.option("--no-stream", is_flag=True, help="Print the reply when it is whole; one that breaks off is asked again.")
 @click.option("--plain", is_flag=True, help="Do not render Markdown on a terminal.")
+@click.option("--continue", "-c", "go_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--no-log", is_flag=True, help="Do not keep this in the history.")
 @connection_options
 def ask(
     prompt: tuple[str, ...],
@@ -45,6 +48,8 @@ def ask(
     as_json: bool,
     no_stream: bool,
     plain: bool,
+    go_on: bool,
+    no_log: bool,
     settings: Settings,
 ) -> int:
     """Ask, and print the reply as it arrives.
@@ -53,23 +58,27 @@ def ask(
     arguments. On a terminal the reply is rendered as Markdown; into a pipe or file it is written as it is.
     """
     question = read_question(prompt, files)
-    if system is None:
-        system = settings.system
-    messages = [{"role": "user", "content": question}]
-    if system and system.strip():
-        messages.insert(0, {"role": "system", "content": as_text(system)})
-    with settings.client() as client:
+    kept = Kept(
+        go_on=go_on,
+        log=settings.log and not no_log,
+        system=None if system is None else as_text(system).strip(),
+        default_system=settings.system,
+    )
+    messages = kept.messages(question)
+    with settings.client() as client, kept.turn(question, client) as turn:
         if as_json:
-            return _print_json(client, messages)
+            return _print_json(client, messages, turn)
         if no_stream:
             try:
-                print_reply([client.generate(messages)], plain=plain)
+                turn.answer = client.generate(messages)
+                print_reply([turn.answer], plain=plain)
             except AIChatFreeError as error:
+                turn.answer = error.partial
                 print_reply([error.partial] if error.partial else [], plain=plain)
                 raise
         else:
-            with client.stream(messages) as stream:
-                print_reply(stream, plain=plain)
+            with client.stream(messages) as turn.stream:
+                print_reply(turn.stream, plain=plain)
     return 0
 
 
@@ -122,8 +131,8 @@ def _read_text(name: str) -> str:
         return data.decode(encoding, "replace")
 
 
-def _print_json(client: Client, messages: list[dict[str, str]]) -> int:
-    stream = client.stream(messages)
+def _print_json(client: Client, messages: list[dict[str, str]], turn: Turn) -> int:
+    turn.stream = stream = client.stream(messages)
     result: dict[str, object] = {}
     try:
         return 0 if stream.until_done() else 1

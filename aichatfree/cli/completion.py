@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
 
 from .options import examples
 
@@ -27,3 +27,15 @@ def completion(shell: str) -> int:
     assert kind is not None
     click.echo(kind(program, {}, "aichatfree", "_AICHATFREE_COMPLETE").source())
     return 0
+
+
+def history_ids(incomplete: str) -> list[CompletionItem]:
+    """The ids of the conversations that are kept, for a shell to complete."""
+    from .store import Store
+
+    try:
+        records = Store.of_user().records()
+    except OSError:
+        return []
+    names = ["last", *(record.id for record in records)]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _log = logging.getLogger("aichatfree")
-_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system")
+_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "log")
 _ENVIRONMENT = {
     "base_url": "AICHATFREE_BASE_URL",
     "secret": "AICHATFREE_SECRET",
@@ -67,6 +67,7 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)
     timeout: float | None = None
     system: str | None = None
+    log: bool = True
     sources: dict[str, str] = field(default_factory=dict)
 
     def client(self, **more: Any) -> Client:
@@ -174,7 +175,7 @@ def server_options(command: CommandT) -> Callable[..., Any]:
 def _with_settings(command: CommandT, options: tuple[Callable[[Any], Any], ...]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapper(*args: Any, config: str | None, **named: Any) -> Any:
-        ours = {name: named.pop(name) for name in _SETTINGS if name in named and name != "system"}
+        ours = {name: named.pop(name) for name in _SETTINGS if name in named and name not in ("system", "log")}
         return command(*args, settings=resolve(ours, config), **named)
 
     result: Callable[..., Any] = wrapper

@@ -14,7 +14,7 @@ from .options import examples, verbose_option
 from .report import WRONG_USAGE, report
 from .terminal import prepare_streams
 
-COMMANDS = ("ask", "chat", "check", "batch", "serve", "demo", "completion")
+COMMANDS = ("ask", "chat", "check", "batch", "history", "serve", "demo", "completion")
 
 
 class Program(click.Group):
@@ -49,7 +49,7 @@ class Program(click.Group):
                 "TOML with base_url, secret, password, proxy, timeout, system. It is (--config or AICHATFREE_CONFIG "
                 "name another):"
             )
-            formatter.write_text(str(config_path()))
+            formatter.write_text(str(config_path() or "(there is no home folder)"))
         with formatter.section("Exit status"):
             formatter.write_text("0 success, 1 failure, 2 wrong usage or settings, 130 Ctrl-C.")
 
