@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .terminal import console
 
 if TYPE_CHECKING:
-    from .batch_files import Results
+    from .batch_results import Output
 
 
 class Progress:
@@ -20,7 +20,7 @@ class Progress:
         results: Those that are done.
     """
 
-    def __init__(self, total: int, results: Results) -> None:
+    def __init__(self, total: int, results: Output) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
