@@ -51,6 +51,12 @@ def print_table(report: CheckReport) -> None:
         sign, style = _SIGNS[result.status]
         found = Text(one_line(as_options(result.explanation)))
         if result.remedy:
-            found.append(f"\n→ {one_line(as_options(result.remedy))}", "bold" if result.status == "failed" else "dim")
+            found.append(f"\n→ {one_line(as_options(result.remedy))}", "dim")
         table.add_row(result.name, Text(sign, style), found)
-    console().print(table)
+    screen = console()
+    screen.print(table)
+    failed = [result for result in report if result.status == "failed"]
+    if not failed:
+        screen.print("All is well: aichatfree ask and chat can use this server.", style="green")
+    elif failed[0].remedy:
+        screen.print(f"What to do next: {one_line(as_options(failed[0].remedy))}.", style="bold")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from ..core.addresses import hide_userinfo
 from .folders import user_folder
 from .report import Refusal, os_words
 from .terminal import complain
@@ -44,12 +45,15 @@ def config_path() -> Path | None:
     return None if folder is None else folder / "config.toml"
 
 
-def read_config(named: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Path | None, dict[str, Value]]:
+def read_config(
+    named: str | None, environ: Mapping[str, str] = os.environ, *, lenient: bool = False
+) -> tuple[Path | None, dict[str, Value]]:
     """Read the config file, and warn if others can read a password or secret in it.
 
     Args:
         named: The path given with ``--config``, if any; next comes ``AICHATFREE_CONFIG``.
         environ: Where that is looked up.
+        lenient: A setting that cannot be used is a warning, and is left out.
 
     Returns:
         The file's path, None if there is no place for one, and its settings, none if the file in the platform's place
@@ -72,7 +76,12 @@ def read_config(named: str | None, environ: Mapping[str, str] = os.environ) -> t
         raise Refusal(f"cannot read the config file {os_words(error)}") from error
     except UnicodeDecodeError as error:
         raise Refusal(f"the config file {path} is no UTF-8: save it as UTF-8") from error
-    settings = _checked(path, text)
+    settings = _parsed(path, text)
+    for name, problem in _problems(path, settings).items():
+        if not lenient:
+            raise Refusal(problem)
+        complain(f"warning: {problem}")
+        del settings[name]
     if _holds_password(settings) and others_can_read(path):
         complain(f"warning: {path} holds a password or secret, and others can read it: run chmod 600 {path}")
     return path, settings
@@ -85,28 +94,34 @@ def _expanded(name: str) -> Path:
         raise Refusal(f"there is no home folder for the config file {name}: give the whole path") from error
 
 
-def _checked(path: Path, text: str) -> dict[str, Value]:
+def _parsed(path: Path, text: str) -> dict[str, Value]:
     try:
         settings: dict[str, Value] = _toml.loads(text)
     except RecursionError as error:
         raise Refusal(f'{path} is nested too deeply: write settings as base_url = "http://..."') from error
     except ValueError as error:
         raise Refusal(f'{path} is no TOML ({error}): write settings as base_url = "http://..."') from error
+    return settings
+
+
+def _problems(path: Path, settings: dict[str, Value]) -> dict[str, str]:
+    """What is wrong with settings, by their names."""
+    problems: dict[str, str] = {}
     for name, value in settings.items():
-        if name not in KINDS:
+        kinds = KINDS.get(name)
+        if kinds is None:
             alike = get_close_matches(name, KINDS, n=1)
             advice = f"; did you mean {alike[0]}?" if alike else ""
-            raise Refusal(f"{path} has the unknown setting {name!r}: there are {', '.join(KINDS)}{advice}")
-        kinds = KINDS[name]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise Refusal(f"{name} in {path} must be {_WANTED[kinds[0]]}")
-    return settings
+            problems[name] = f"{path} has the unknown setting {name!r}: there are {', '.join(KINDS)}{advice}"
+        elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            problems[name] = f"{name} in {path} must be {_WANTED[kinds[0]]}"
+    return problems
 
 
 def _holds_password(settings: dict[str, Value]) -> bool:
     """Whether there is a password, also as a part of an address."""
-    addresses = (str(settings.get(name, "")) for name in ("base_url", "proxy"))
-    return bool(settings.keys() & set(SECRETS)) or any("@" in address for address in addresses)
+    addresses = [str(settings.get(name, "")) for name in ("base_url", "proxy")]
+    return bool(settings.keys() & set(SECRETS)) or any(hide_userinfo(address) != address for address in addresses)
 
 
 def others_can_read(path: Path) -> bool:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from ..errors import InvalidRequestError
 from .options import examples
@@ -25,16 +24,23 @@ _SHOWN = 20
 """How many are listed if nobody asks for more."""
 
 
-def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from .completion import history_ids
-
-    return history_ids(incomplete)
+_id_argument = click.argument("name", metavar="ID")
 
 
-_id_argument = click.argument("name", metavar="ID", shell_complete=_complete_id)
+class _History(click.Group):
+    """Its commands are completed as those of the program are."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and ctx.resilient_parsing:
+            from .completion import add_completions
+
+            return add_completions(command)
+        return command
 
 
 @click.group(
+    cls=_History,
     invoke_without_command=True,
     epilog=examples(
         "aichatfree history",
@@ -91,7 +97,10 @@ def show(name: str, plain: bool) -> int:
     return 0
 
 
-@history.command(epilog=examples("aichatfree history search lasagne", 'aichatfree history search "best pasta"'))
+@history.command(
+    short_help="List those in which a text occurs.",
+    epilog=examples("aichatfree history search lasagne", 'aichatfree history search "best pasta"'),
+)
 @click.argument("text", nargs=-1, required=True)
 def search(text: tuple[str, ...]) -> int:
     """List the conversations in which a text occurs, with the line it stands in.
@@ -110,7 +119,8 @@ def search(text: tuple[str, ...]) -> int:
 
 
 @history.command(
-    epilog=examples("aichatfree history export last > talk.md", "aichatfree history export 20260102 -o talk.json")
+    short_help="Write one as Markdown or JSON.",
+    epilog=examples("aichatfree history export last > talk.md", "aichatfree history export 20260102 -o talk.json"),
 )
 @_id_argument
 @click.option("-f", "--format", "kind", type=click.Choice(("markdown", "json")), help="By default, as FILE ends.")
@@ -142,7 +152,7 @@ def export(name: str, kind: str | None, output: str | None, force: bool) -> int:
 @history.command(
     epilog=examples("aichatfree history delete last", "aichatfree history delete --yes 20260102-101500-123")
 )
-@click.argument("names", metavar="ID...", nargs=-1, shell_complete=_complete_id)
+@click.argument("names", metavar="ID...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(names: tuple[str, ...], everything: bool, yes: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..client import Client
     from ..stream import Stream
 
+_log = logging.getLogger("aichatfree")
 _TURNS_SENT = (DEFAULT_MAX_MESSAGES - 1) // 2
 
 
@@ -59,11 +61,18 @@ class Kept:
 
     @contextmanager
     def turn(self, question: str, client: Client) -> Iterator[Turn]:
-        """Keep a turn when it is over, however it ends; without any answer there is nothing to go on with."""
+        """Keep a turn when it is over, however it ends; without any answer there is nothing to go on with.
+
+        With ``-v`` it is told where its time went.
+        """
         turn = Turn()
         try:
             yield turn
         finally:
+            if turn.stream is not None and _log.isEnabledFor(logging.DEBUG):
+                from .timing import age_of_program, describe
+
+                _log.debug("%s", describe(turn.stream.stats, age_of_program()))
             answer = turn.answer or (turn.stream.text if turn.stream else "")
             if self._log and answer.strip():
                 self._add(self._talk.then(question, answer), client.base_url)

@@ -167,6 +167,14 @@ def connection_options(command: CommandT) -> Callable[..., Any]:
     return _with_settings(command, _CONNECTION)
 
 
+def client_options(command: CommandT) -> Callable[..., Any]:
+    """Add the options of a client; the command gets each as it is given, and ``config``."""
+    result: Callable[..., Any] = command
+    for option in reversed(_CONNECTION):
+        result = option(result)
+    return result
+
+
 def server_options(command: CommandT) -> Callable[..., Any]:
     """Add the credentials of a server; the command gets them as ``settings``."""
     return _with_settings(command, (*_CREDENTIALS, *_CONFIG))

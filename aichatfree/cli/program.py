@@ -14,7 +14,9 @@ from .options import examples, verbose_option
 from .report import WRONG_USAGE, report
 from .terminal import prepare_streams
 
-COMMANDS = ("ask", "chat", "check", "batch", "history", "serve", "demo", "completion")
+COMMANDS = ("ask", "chat", "check", "batch", "history", "config", "serve", "demo", "completion")
+_MODULES = {"config": "config_command"}
+"""Where a command stands, if not in the module of its name."""
 
 
 class Program(click.Group):
@@ -28,15 +30,19 @@ class Program(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f".{cmd_name}", __package__), cmd_name)
+        command = getattr(importlib.import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name)
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:  # a shell asks what it may complete
+            from .completion import add_completions
+
+            return add_completions(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but who names no command is told which there are."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"there is no command {args[0]!r}: the commands are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
