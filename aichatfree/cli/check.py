@@ -43,6 +43,7 @@ def print_table(report: CheckReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    failed = [result for result in report if result.status == "failed"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=report.base_url, title_justify="left", title_style="bold")
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -50,12 +51,11 @@ def print_table(report: CheckReport) -> None:
     for result in report:
         sign, style = _SIGNS[result.status]
         found = Text(one_line(as_options(result.explanation)))
-        if result.remedy:
+        if result.remedy and result not in failed[:1]:
             found.append(f"\n→ {one_line(as_options(result.remedy))}", "dim")
         table.add_row(result.name, Text(sign, style), found)
     screen = console()
     screen.print(table)
-    failed = [result for result in report if result.status == "failed"]
     if not failed:
         screen.print("All is well: aichatfree ask and chat can use this server.", style="green")
     elif failed[0].remedy:

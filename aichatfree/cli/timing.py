@@ -53,7 +53,7 @@ def describe(stats: Stats, age: float | None) -> str:
 def age_of_program() -> float | None:
     """For how many seconds this program has been running; None if the system does not tell."""
     with suppress(OSError, ValueError, IndexError, AttributeError):
-        # The 22nd field, counted from behind the name, which may hold anything (proc(5)): ticks since the machine's start.
+        # The 22nd field, counted from behind the name, which may hold anything: ticks since the start (proc(5)).
         ticks = int(Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return None
