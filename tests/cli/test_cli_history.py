@@ -288,7 +288,10 @@ def test_a_history_that_cannot_be_read(aichatfree: Command, server: ScriptedServ
 
 def test_two_asks_that_go_on_at_once_keep_both(aichatfree: Command, server: ScriptedServer) -> None:
     aichatfree("ask", "begin")
-    with aichatfree.start("ask", "-c", "one", stdin=None) as one, aichatfree.start("ask", "-c", "two", stdin=None) as two:
+    with (
+        aichatfree.start("ask", "-c", "one", stdin=None) as one,
+        aichatfree.start("ask", "-c", "two", stdin=None) as two,
+    ):
         for process in (one, two):
             process.communicate(timeout=40)
             assert process.returncode == 0
