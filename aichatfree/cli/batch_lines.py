@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from ..core.messages import to_contents
+from .._core.wire.messages import to_contents
 from ..errors import InvalidRequestError
 from .report import Refusal, os_words
 

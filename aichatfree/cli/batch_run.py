@@ -22,8 +22,8 @@ from .batch_openai import answer
 from .batch_results import Output
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..core.batch import MapResult
+    from .. import Client
+    from .._core.pacing import MapResult
 
 TROUBLE = (
     AuthenticationError,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core.history import Turn
+from .._core.history import Turn
 from ..errors import AIChatFreeError, InvalidRequestError
 from .keeping import about, last_conversation, warn_not_kept, with_system
 from .keyboard import typing_unseen
@@ -23,9 +23,8 @@ from .talk_file import TalkFile
 from .terminal import as_text, complain, console, one_line, visible
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..core.messages import Message
-    from ..stream import Stream
+    from .. import Client, Stream
+    from .._core.wire.messages import Message
 
 
 @click.command(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..core.addresses import hide_userinfo
+from .._core.wire.redaction import hide_userinfo
 from .folders import user_folder
 from .report import Refusal, os_words
 from .terminal import complain

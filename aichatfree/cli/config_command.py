@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from ..core.addresses import hide_userinfo
-from ..core.settings import DEFAULT_BASE_URL
+from .._core.settings import DEFAULT_BASE_URL
+from .._core.wire.redaction import hide_userinfo
 from .config import KINDS, SECRETS, read_config
 from .folders import user_folder
 from .options import client_options, examples

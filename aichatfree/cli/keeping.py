@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..core.addresses import hide_userinfo
-from ..core.settings import DEFAULT_MAX_MESSAGES
+from .._core.settings import DEFAULT_MAX_MESSAGES
+from .._core.wire.redaction import hide_userinfo
 from ..errors import InvalidRequestError
 from .report import Refusal, os_words
 from .store import Record, Store
@@ -17,8 +17,7 @@ from .talk import Talk
 from .terminal import complain, one_line
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..stream import Stream
+    from .. import Client, Stream
 
 _log = logging.getLogger("aichatfree")
 _TURNS_SENT = (DEFAULT_MAX_MESSAGES - 1) // 2

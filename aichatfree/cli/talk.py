@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..core.history import VERSION, History, Turn, read_form
-from ..core.messages import Message
-from ..core.settings import DEFAULT_MAX_MESSAGES
+from .._core.history import VERSION, History, Turn, read_form
+from .._core.settings import DEFAULT_MAX_MESSAGES
+from .._core.wire.messages import Message
 from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..conversation import Conversation
+    from .. import Client, Conversation
 
 _OURS = ("version", "messages", "unanswered")
 
@@ -83,7 +82,7 @@ class Talk:
         Raises:
             InvalidRequestError: A setting in the file cannot be used; the text says which.
         """
-        from ..conversation import Conversation
+        from .. import Conversation
 
         return Conversation.from_dict(self.to_dict(), client=client)
 
