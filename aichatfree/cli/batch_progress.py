@@ -87,5 +87,9 @@ class _Lines:
             wait = min(2 * wait, _LONGEST)
             done, failed = len(self._results.digests), len(self._results.failed)
             rate = (done - self._at_first) / (time.monotonic() - self._started) * 60
-            left = f", about {(self._total - done) / rate:.0f} min left" if rate else ""
+            left = f", about {_time((self._total - done) / rate)} left" if rate else ""
             complain(f"{done} of {self._total} done, {failed} of them failed, {rate:.0f} a minute{left}")
+
+
+def _time(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{minutes * 60:.0f} s"
