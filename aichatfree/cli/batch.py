@@ -10,8 +10,9 @@ import click
 from . import INTERRUPTED
 from .batch_check import Plan, check_apart, check_lines
 from .batch_lines import Source
+from .batch_output import Output, Stdout
 from .batch_progress import progress_of
-from .batch_results import Output, Results, Stdout
+from .batch_results import Results
 from .batch_run import TROUBLE, Batch
 from .options import Settings, connection_options, examples
 from .report import FAILED, Refusal, as_options, os_words

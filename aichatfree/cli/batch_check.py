@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from .batch_lines import BadLineError, Source, read_line
-from .batch_results import Output
+from .batch_line import BadLineError
+from .batch_lines import Source, read_line
+from .batch_output import Output
 from .report import Refusal
 from .terminal import complain
 

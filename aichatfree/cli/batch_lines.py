@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import io
 import json
 import math
@@ -12,12 +11,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from .._core.wire.messages import to_contents
 from ..errors import InvalidRequestError
+from .batch_line import Ask, BadLineError, Line
+from .batch_openai import read_request
 from .report import Refusal, os_words
 
 _ENCODINGS = (
@@ -27,65 +27,6 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """Byte order marks, the longer ones first where one begins like another. That of UTF-8 is no part of the first line."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the input.
-
-    Args:
-        number: From 1, blank lines counted.
-        data: What it holds, as UTF-8 if the file was any Unicode.
-        plain: It is a prompt as it is, not JSON.
-    """
-
-    number: int
-    data: bytes
-    plain: bool = False
-
-    def digest(self, system: str | None) -> str:
-        """Tells the line, and what it is asked with, from others, so that no answer is taken for that of another.
-
-        Args:
-            system: The system message's text that goes along with it, if any.
-        """
-        digest = hashlib.sha256(self.data).hexdigest()[:16]
-        if not system:
-            return digest
-        return f"{digest}-{hashlib.sha256(system.encode('utf-8', 'replace')).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a line asks.
-
-    Args:
-        name: Its id; for a line of the OpenAI Batch API, its ``custom_id``.
-        messages: What to send.
-        system: The system message's text that this program added.
-        body: For a line of the OpenAI Batch API, its ``body``.
-    """
-
-    name: object
-    messages: list[Any] = field(default_factory=list)
-    system: str | None = None
-    body: dict[str, Any] | None = None
-
-
-class BadLineError(InvalidRequestError):
-    """A line that asks nothing.
-
-    Args:
-        message: What is wrong with it, beginning with its number.
-        ask: As much of it as could be made out.
-    """
-
-    def __init__(self, message: str, ask: Ask) -> None:
-        super().__init__(message)
-        self.ask = ask
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.ask)
 
 
 class Source:
@@ -186,12 +127,7 @@ def read_line(line: Line, system: str | None) -> Ask:
         value = {"prompt" if isinstance(value, str) else "messages": value}
     elif not isinstance(value, dict):
         raise BadLineError(f'line {line.number} is no prompt: write "..." or {{"prompt": "..."}}', Ask(line.number))
-    if "custom_id" in value:
-        from .batch_openai import read_request
-
-        ask = read_request(line, value)
-    else:
-        ask = _read_own(line, value)
+    ask = read_request(line, value) if "custom_id" in value else _read_own(line, value)
     if not any(isinstance(message, dict) and message.get("role") == "system" for message in ask.messages):
         own = value.get("system")
         if own is not None and not isinstance(own, str):

@@ -22,7 +22,7 @@ from ..errors import (
     RateLimitError,
     RequestTimeoutError,
 )
-from .batch_lines import Ask, BadLineError, Line
+from .batch_line import Ask, BadLineError, Line
 
 URL = "/v1/chat/completions"
 ID = re.compile(r"batch_req_(\d{1,18})_([0-9a-f]{16}(?:-[0-9a-f]{8})?)")

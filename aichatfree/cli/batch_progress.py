@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Protocol
 
-from .batch_results import Output
+from .batch_output import Output
 from .terminal import complain
 
 _FIRST = 5.0
@@ -21,6 +21,7 @@ class Progress(Protocol):
 
     def __enter__(self) -> Progress:
         """Begin."""
+        raise NotImplementedError
 
     def update(self) -> None:
         """Show what is done now."""
@@ -55,7 +56,9 @@ class _Nothing:
     def update(self) -> None:
         pass
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         pass
 
 
@@ -77,7 +80,9 @@ class _Lines:
     def update(self) -> None:
         pass  # the thread looks for itself
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""The output of a batch: a file that outlives any interruption, or stdout."""
+"""The output of a batch: a file that outlives any interruption."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import os
 import re
 import stat
-import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from .batch_openai import ID
+from .batch_output import encode
 from .report import Refusal, os_words
 
 try:
@@ -29,24 +29,6 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 _ROOM = 64 * 1024
 """Bytes that the disk must have for it to be worth the while to begin."""
-
-
-class Output(Protocol):
-    """Where results go."""
-
-    digests: dict[int, str]
-    """Of each line that is done, by its number."""
-    failed: set[int]
-    """Numbers of those that failed."""
-
-    def add(self, number: int, digest: str, result: dict[str, Any], *, failed: bool) -> None:
-        """Write what came of a line."""
-
-    def sort(self) -> None:
-        """Bring the lines into the order of the input."""
-
-    def close(self) -> None:
-        """Write what is left, and let go of it."""
 
 
 class Results:
@@ -228,62 +210,6 @@ class Results:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class Stdout:
-    """Results that go to stdout: in the order of the input, or as they come.
-
-    Args:
-        order: The numbers of the lines in the order in which they are to be written; None for as they come.
-    """
-
-    def __init__(self, order: Iterator[int] | None) -> None:
-        self.digests: dict[int, str] = {}
-        self.failed: set[int] = set()
-        self._order = order
-        self._next = next(order, None) if order is not None else None
-        self._held: dict[int, dict[str, Any]] = {}
-
-    def add(self, number: int, digest: str, result: dict[str, Any], *, failed: bool) -> None:
-        """Write what came of a line, or hold it until those before it have come."""
-        self.digests[number] = digest
-        if failed:
-            self.failed.add(number)
-        if self._order is None:
-            self._print(result)
-            return
-        self._held[number] = result
-        while self._next in self._held:
-            assert self._next is not None
-            self._print(self._held.pop(self._next))
-            self._next = next(self._order, None)
-
-    def sort(self) -> None:
-        """Write what is still held."""
-        self.close()
-
-    def close(self) -> None:
-        """Write what is still held: where a batch is stopped, what it has is not lost."""
-        for number in sorted(self._held):
-            self._print(self._held.pop(number))
-
-    def _print(self, result: dict[str, Any]) -> None:
-        if sys.stdout.isatty():
-            from .terminal import print_json
-
-            print_json(result)
-        else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(encode(result))
-            sys.stdout.buffer.flush()
-
-
-def encode(value: dict[str, Any]) -> bytes:
-    """A line of the output."""
-    try:
-        return f"{json.dumps(value, ensure_ascii=False, allow_nan=False)}\n".encode()
-    except UnicodeEncodeError:  # an id with half a surrogate pair
-        return f"{json.dumps(value, allow_nan=False)}\n".encode()
 
 
 def _read_result(data: bytes) -> tuple[int, str, bool] | None:

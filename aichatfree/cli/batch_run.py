@@ -17,9 +17,10 @@ from ..errors import (
     RateLimitError,
     RedirectError,
 )
-from .batch_lines import Ask, BadLineError, Line, Source, read_line
+from .batch_line import Ask, BadLineError, Line
+from .batch_lines import Source, read_line
 from .batch_openai import answer
-from .batch_results import Output
+from .batch_output import Output
 
 if TYPE_CHECKING:
     from .. import Client

@@ -13,7 +13,7 @@ from .talk_file import TalkFile
 from .terminal import one_line
 
 if TYPE_CHECKING:
-    from .chat import Chat
+    from .session import Chat
 
 
 class Leave(Exception):  # noqa: N818 - no error

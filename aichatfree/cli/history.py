@@ -33,7 +33,7 @@ class _History(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
         if command is not None and ctx.resilient_parsing:
-            from .completion import add_completions
+            from .completers import add_completions
 
             return add_completions(command)
         return command

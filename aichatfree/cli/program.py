@@ -33,7 +33,7 @@ class Program(click.Group):
         command = getattr(importlib.import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name)
         assert isinstance(command, click.Command)
         if ctx.resilient_parsing:  # a shell asks what it may complete
-            from .completion import add_completions
+            from .completers import add_completions
 
             return add_completions(command)
         return command

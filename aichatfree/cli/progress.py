@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .terminal import console
 
 if TYPE_CHECKING:
-    from .batch_results import Output
+    from .batch_output import Output
 
 
 class Progress:

@@ -15,22 +15,27 @@ class Stats(Protocol):
     @property
     def attempts(self) -> int:
         """Requests that were sent."""
+        raise NotImplementedError
 
     @property
     def first_text_seconds(self) -> float | None:
         """From the start of the call to the first text."""
+        raise NotImplementedError
 
     @property
     def total_seconds(self) -> float:
         """From the start of the call to its end."""
+        raise NotImplementedError
 
     @property
     def pieces(self) -> int:
         """Pieces of text."""
+        raise NotImplementedError
 
     @property
     def bytes_received(self) -> int:
         """Bytes of the body."""
+        raise NotImplementedError
 
 
 def describe(stats: Stats, age: float | None) -> str:

@@ -287,7 +287,7 @@ def test_killed_at_any_moment_it_goes_on_and_asks_little_twice(
 
 def test_a_log_file_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from aichatfree.cli import batch_progress
-    from aichatfree.cli.batch_results import Stdout
+    from aichatfree.cli.batch_output import Stdout
 
     monkeypatch.setattr(batch_progress, "_FIRST", 0.01)
     results = Stdout(None)

@@ -15,7 +15,7 @@ import pexpect
 import pyte
 import pytest
 
-from aichatfree.cli.completion import add_completions
+from aichatfree.cli.completers import add_completions
 from aichatfree.testing import Reply, ScriptedServer
 
 from .running import Command
