@@ -11,7 +11,7 @@ import pytest
 from aichatfree.testing import Pause, RecordedRequest, Reply, ScriptedServer
 
 from .running import Command
-from .screen import CTRL_C, CTRL_D, ENTER, Person
+from .screen import CTRL_D, ENTER, Person
 from .test_cli_chat import ready, say
 
 
@@ -32,7 +32,6 @@ def person(aichatfree: Command) -> Iterator[Person]:
 
 
 def leave(person: Person) -> None:
-    person.type(CTRL_C)
     person.type(CTRL_D)
     assert person.wait() == 0
 
