@@ -64,14 +64,14 @@ class Stdout:
             self._print(self._held.pop(number))
 
     def _print(self, result: dict[str, Any]) -> None:
-        if sys.stdout.isatty():
+        pipe = None if sys.stdout.isatty() else getattr(sys.stdout, "buffer", None)
+        if pipe is None:
             from .terminal import print_json
 
             print_json(result)
         else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(encode(result))
-            sys.stdout.buffer.flush()
+            pipe.write(encode(result))
+            pipe.flush()
 
 
 def encode(value: dict[str, Any]) -> bytes:

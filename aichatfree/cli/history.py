@@ -232,7 +232,7 @@ def _print_line(record: Record, text: str) -> None:
         width = shutil.get_terminal_size().columns
         if cell_len(line) > width:
             line = set_cell_size(line, max(1, width - 1)) + "…"
-    click.echo(line)
+    _write(f"{line}\n")
 
 
 def _lines(talk: Talk) -> Iterator[str]:
@@ -260,6 +260,10 @@ def _markdown(talk: Talk) -> str:
 
 
 def _write(text: str) -> None:
-    """Write a document to stdout: as it is into a pipe, and nothing that a terminal would obey to one."""
-    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+    """Write text to stdout: into a pipe as it is, whatever the locale; to a terminal nothing that it would obey."""
+    pipe = None if sys.stdout.isatty() else getattr(sys.stdout, "buffer", None)
+    if pipe is None:
+        sys.stdout.write(visible(text))
+    else:
+        pipe.write(text.encode("utf-8", "replace"))
     sys.stdout.flush()

@@ -189,5 +189,5 @@ def private_folder(path: Path) -> None:
 
 
 def _name(stamp: int) -> str:
-    when = _EPOCH + timedelta(milliseconds=stamp // _STEP)
-    return f"{when:%Y%m%d-%H%M%S}-{when.microsecond // 1000:03}"
+    seconds, milliseconds = divmod(stamp // _STEP, 1000)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{milliseconds:03}"

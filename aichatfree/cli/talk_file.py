@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +111,8 @@ class TalkFile:
             raise type(error)(error.errno, error.strerror, str(self.path)) from error
 
     def _replace(self, target: Path, data: bytes, mode: int) -> None:
+        import tempfile  # it takes a while, and an ask needs it after its reply only
+
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".aichatfree-", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:

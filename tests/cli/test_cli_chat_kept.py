@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,3 +247,15 @@ def test_a_file_that_cannot_be_written_any_more_is_told_and_the_chat_goes_on(
     assert "the conversation is not saved: " in say(person, "two")
     assert (folder / "talk.json").read_text() == "somebody's notes"
     assert kept(aichatfree)[0][::2] == ["one", "two"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_question_outlives_every_signal(
+    aichatfree: Command, person: Person, server: ScriptedServer, number: signal.Signals
+) -> None:
+    server.enqueue(Reply(["Half a reply", Pause(None)]))
+    person.type("one" + ENTER)
+    person.look("Half a reply")
+    person.process.kill(number)
+    person.process.wait()
+    assert "one" in aichatfree("history", "show", "last" if kept(aichatfree)[0] else "2").stdout.decode()

@@ -176,6 +176,20 @@ def test_show(aichatfree: Command, server: ScriptedServer) -> None:
     assert "Re: two" in person.text
 
 
+def test_a_pipe_gets_every_letter_whatever_the_locale(aichatfree: Command, server: ScriptedServer) -> None:
+    aichatfree("ask", "Käse 漢")
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for args in (["history"], ["history", "show", "last"], ["history", "search", "Re:"], ["history", "export", "last"]):
+        done = aichatfree(*args, env=env)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert "Käse 漢".encode() in done.stdout, args
+        with aichatfree.start(*args) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.stderr.read() == b""
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
