@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..errors import InvalidRequestError
@@ -20,8 +19,6 @@ from .talk_file import TalkFile, take_lock
 
 _STEP = 1_000_000
 """Nanoseconds between two stamps at least: a millisecond, the smallest part of an id."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store:
