@@ -3,156 +3,88 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import AIChatFreeError
+from .keeping import last_conversation
 from .keyboard import typing_unseen
 from .options import Settings, connection_options, examples
-from .printers import print_reply
+from .reading import read_argument
 from .report import Refusal, as_options, os_words
-from .terminal import as_text, complain, console, one_line, visible
-
-if TYPE_CHECKING:
-    from .. import Client, Conversation, Stream
+from .session import Chat
+from .talk import Talk
+from .terminal import complain
 
 
 @click.command(
     epilog=examples(
         "aichatfree chat",
         'aichatfree chat --system "Answer in French."',
+        "aichatfree chat --continue",
         "aichatfree chat --resume talk.json",
     )
 )
 @click.option("--system", "-s", metavar="TEXT", help="An instruction that goes along with every message.")
-@click.option("--resume", metavar="FILE", help="Go on with a conversation that /save wrote; it is kept up to date.")
+@click.option("--continue", "-c", "go_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--resume", metavar="FILE|ID", help="Go on with that one: what /save wrote, or an id of the history.")
+@click.option("--no-log", is_flag=True, help="Keep neither the conversation nor what you type.")
 @click.option("--plain", is_flag=True, help="Do not render Markdown.")
 @connection_options
-def chat(system: str | None, resume: str | None, plain: bool, settings: Settings) -> int:
+def chat(system: str | None, go_on: bool, resume: str | None, no_log: bool, plain: bool, settings: Settings) -> int:
     """Talk with the server, message by message.
 
     Enter sends, Alt-Enter begins another line; the arrow keys bring back what was typed before. Ctrl-C stops a reply,
     and what had come of it is kept. Ctrl-D ends the chat. /help lists the commands, such as /undo, /retry and /save.
+
+    The conversation is kept as it grows: --continue goes on with it, and aichatfree history lists all of them.
     """
+    if go_on and resume is not None:
+        raise Refusal("--continue and --resume are two ways to go on: give one of them")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Refusal("chat needs a terminal to type at: in a script or a pipe, use aichatfree ask")
-    system = settings.system if system is None else as_text(system)
+    system = None if system is None else read_argument(system)
     with settings.client() as client:
-        session = Chat(client, system=system, plain=plain)
-        if resume is not None:
-            session.load(Path(resume))
-            if system:
-                session.conversation.system = system
-        session.run()
+        session = Chat(client, log=settings.log and not no_log, plain=plain)
+        if go_on:
+            record, talk = last_conversation()
+            session.take(talk, record)
+        elif resume is not None:
+            session.load(resume)
+        else:
+            session.take(Talk(system=(settings.system if system is None else system) or None))
+        session.take_system(system)
+        with typing_unseen(keys=True):  # between two messages, too, keys are kept for the line editor
+            converse(session)
     return 0
 
 
-class Chat:
-    """A running chat.
+def converse(session: Chat) -> None:
+    """Read, and do what was typed, until Ctrl-D."""
+    from .chat_commands import Leave, run_command
+    from .chat_input import Input
 
-    Args:
-        client: Whom it asks.
-        system: The system message's text, if there is to be one.
-        plain: No Markdown.
-    """
+    if not session.plain:
+        from . import markdown  # noqa: F401 - now, and not amid the first reply, where Ctrl-C would hit the loading
 
-    def __init__(self, client: Client, *, system: str | None, plain: bool) -> None:
-        self.client = client
-        self.conversation: Conversation = client.conversation(system or None, on_interrupt="keep")
-        self.path: Path | None = None
-        """The file that is kept up to date, once there is one."""
-        self._plain = plain
-
-    def run(self) -> None:
-        """Read, and do what was typed, until Ctrl-D."""
-        from .chat_commands import Leave, run_command
-        from .chat_input import Input
-
-        if not self._plain:
-            from . import markdown  # noqa: F401 - now, and not amid the first reply, where Ctrl-C would hit the loading
-
-        keyboard = Input()
-        self.tell(f"This is a chat with {self.client.base_url}. /help lists the commands, Ctrl-D ends it.")
-        self.show_last()
-        while True:
-            try:
-                text = keyboard.read()
-                with typing_unseen(keys=True):
-                    if text.startswith("/"):
-                        run_command(self, text)
-                    elif text.strip():
-                        self.say(text)
-            except KeyboardInterrupt:
-                self.tell("Ctrl-D ends the chat; the Up key brings back what you typed.")
-            except (EOFError, Leave):
-                return
-            except AIChatFreeError as error:
-                complain(as_options(str(error)))
-            except OSError as error:
-                complain(os_words(error))
-
-    def say(self, text: str) -> None:
-        """Ask, and show the reply."""
-        self._show(lambda: self.conversation.stream(text))
-
-    def ask_again(self) -> None:
-        """Ask the last question again, and show the reply."""
-        self._show(self.conversation.retry_stream)
-
-    def _show(self, ask: Callable[[], Stream]) -> None:
-        before = self.conversation.messages
+    keyboard = Input(remember=session.log)
+    session.tell(f"This is a chat with {session.client.base_url}. /help lists the commands, Ctrl-D ends it.")
+    session.show_last()
+    while True:
         try:
-            with ask() as stream:
-                print_reply(stream, plain=self._plain)
+            text = keyboard.read()
+            with typing_unseen(keys=True):
+                if text.startswith("/"):
+                    run_command(session, text)
+                elif text.strip():
+                    session.say(text)
         except KeyboardInterrupt:
-            self._tell_what_became("Stopped.", before)
+            session.tell("Ctrl-D ends the chat; the Up key brings back what you typed.")
+        except (EOFError, Leave):
+            return
         except AIChatFreeError as error:
             complain(as_options(str(error)))
-            self._tell_what_became("", before)
-        click.echo()
-        self.keep()
-
-    def _tell_what_became(self, start: str, before: tuple[object, ...]) -> None:
-        if self.conversation.unanswered is not None:
-            rest = "Your message got no answer: /retry sends it again."
-        elif self.conversation.messages != before:
-            rest = "What had come of the reply is kept: /retry asks again, /undo forgets it."
-        else:
-            rest = "Nothing has changed."
-        self.tell(f"{start} {rest}".strip())
-
-    def keep(self) -> None:
-        """Bring the conversation's file up to date, if it has one."""
-        if self.path is not None:
-            self.conversation.save(self.path)
-
-    def load(self, path: Path) -> None:
-        """Go on with the conversation in a file.
-
-        Raises:
-            Refusal: It cannot be read, or holds no conversation.
-        """
-        from .. import Conversation
-
-        try:
-            self.conversation = Conversation.load(path, client=self.client)
-        except FileNotFoundError:
-            raise Refusal(f"there is no {path}: /save in a chat writes such a file") from None
+        except Refusal as error:
+            complain(error.message)
         except OSError as error:
-            raise Refusal(f"cannot read {os_words(error)}") from error
-        self.path = path
-
-    def show_last(self) -> None:
-        """Show the last turn, if there is one, so that one knows where one is."""
-        turns = [message.content for message in self.conversation.messages if message.role != "system"]
-        if turns:
-            self.tell(f"> {one_line(turns[-2])}")
-            print_reply([turns[-1]], plain=self._plain)
-            click.echo()
-
-    def tell(self, text: str) -> None:
-        """Say something that is no part of the conversation."""
-        console().print(visible(text), style="dim")
+            complain(os_words(error))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
-import platformdirs
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -14,37 +12,57 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from ..errors import InvalidRequestError
+from . import signals
 from .chat_commands import COMMANDS
+from .editor import editing, editor_output
+from .folders import user_folder
 from .report import os_words
-from .terminal import complain
+from .store import private_folder
+from .terminal import as_text, complain
 
-_WITH_A_FILE = ("/save ", "/save! ", "/load ")
+_WITH_A_FILE = ("/save ", "/save! ", "/load ", "/file ")
 
 
 class Input:
-    """Reads messages at the terminal, with the history of this and earlier chats."""
+    """Reads messages at the terminal, with the history of this and earlier chats.
 
-    def __init__(self) -> None:
+    Args:
+        remember: Keep what is typed for later chats.
+    """
+
+    def __init__(self, *, remember: bool = True) -> None:
         self._session: PromptSession[str] = PromptSession(
             [("bold", "> ")],
             multiline=True,
             prompt_continuation="  ",
             key_bindings=_keys(),
-            history=_history(),
+            history=_history() if remember else InMemoryHistory(),
             completer=_CommandCompleter(),
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
             enable_open_in_editor=True,
+            enable_suspend=True,
+            output=editor_output(),
         )
 
     def read(self) -> str:
-        """The next message.
+        """The next message, as it was typed.
 
         Raises:
             EOFError: Ctrl-D, with nothing typed.
             KeyboardInterrupt: Ctrl-C; what was typed is in the history.
+            InvalidRequestError: What was typed is not text in the encoding of this terminal.
         """
-        return self._session.prompt()
+        signals.go_on()
+        with editing():
+            typed = self._session.prompt()
+        try:
+            return as_text(typed)
+        except UnicodeDecodeError:
+            raise InvalidRequestError(
+                "this could not be read as text and was not sent: start aichatfree in a UTF-8 locale, as LC_ALL=C.UTF-8"
+            ) from None
 
 
 def _keys() -> KeyBindings:
@@ -88,9 +106,12 @@ class _CommandCompleter(Completer):
 
 def _history() -> History:
     """What was typed in earlier chats, in a file that only its owner can read."""
-    path: Path = platformdirs.user_state_path("aichatfree", appauthor=False) / "chat_history"
+    folder = user_folder("state")
+    if folder is None:
+        return InMemoryHistory()  # that nothing is kept is said where the conversation is not
+    path = folder / "chat_history"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         complain(f"warning: what you type is remembered in this chat only: {os_words(error)}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import Settings, connection_options, examples
+from .printing import console
 from .report import FAILED, as_options
-from .terminal import console, one_line, print_json
+from .terminal import one_line, print_json
 
 if TYPE_CHECKING:
     from .. import CheckReport
@@ -43,6 +44,7 @@ def print_table(report: CheckReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    failed = [result for result in report if result.status == "failed"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=report.base_url, title_justify="left", title_style="bold")
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -50,7 +52,12 @@ def print_table(report: CheckReport) -> None:
     for result in report:
         sign, style = _SIGNS[result.status]
         found = Text(one_line(as_options(result.explanation)))
-        if result.remedy:
-            found.append(f"\n→ {one_line(as_options(result.remedy))}", "bold" if result.status == "failed" else "dim")
+        if result.remedy and result not in failed[:1]:
+            found.append(f"\n→ {one_line(as_options(result.remedy))}", "dim")
         table.add_row(result.name, Text(sign, style), found)
-    console().print(table)
+    screen = console()
+    screen.print(table)
+    if not failed:
+        screen.print("All is well: aichatfree ask and chat can use this server.", style="green")
+    elif failed[0].remedy:
+        screen.print(f"What to do next: {one_line(as_options(failed[0].remedy))}.", style="bold")

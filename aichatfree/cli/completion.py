@@ -14,7 +14,8 @@ SHELLS = ("bash", "zsh", "fish")
     epilog=examples(
         "bash: echo 'eval \"$(aichatfree completion bash)\"' >> ~/.bashrc",
         "zsh:  echo 'eval \"$(aichatfree completion zsh)\"' >> ~/.zshrc",
-        "fish: aichatfree completion fish > ~/.config/fish/completions/aichatfree.fish",
+        "fish: aichatfree completion fish \\",
+        "        > ~/.config/fish/completions/aichatfree.fish",
         title="To have it in every new shell",
     ),
 )

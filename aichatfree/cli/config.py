@@ -7,49 +7,65 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
+from .._core.wire.redaction import hide_userinfo
+from .folders import user_folder
 from .report import Refusal, os_words
 from .terminal import complain
 
 # The same parser under two names: it entered the standard library with 3.11.
 _toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
-Value = str | float
+Value = str | float | bool
 
-_KINDS: dict[str, tuple[type, ...]] = {
+KINDS: dict[str, tuple[type, ...]] = {
     "base_url": (str,),
     "secret": (str,),
     "password": (str,),
     "proxy": (str,),
     "timeout": (int, float),
     "system": (str,),
+    "log": (bool,),
+    "upstream_key": (str,),
     "gateway_key": (str,),
 }
+"""What the file may hold."""
+
+SECRETS = ("secret", "password", "upstream_key", "gateway_key")
+"""Of these, what is never shown."""
+
+_WANTED: dict[type, str] = {str: "a text in quotes", int: "a number of seconds", bool: "true or false"}
 
 
-def config_path() -> Path:
-    """Where the config file is, if nothing names another."""
-    import platformdirs
+def config_path() -> Path | None:
+    """Where the config file is, if nothing names another; None where there is no home folder."""
+    folder = user_folder("config")
+    return None if folder is None else folder / "config.toml"
 
-    return platformdirs.user_config_path("aichatfree", appauthor=False) / "config.toml"
 
-
-def read_config(named: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Path, dict[str, Value]]:
+def read_config(
+    named: str | None, environ: Mapping[str, str] = os.environ, *, lenient: bool = False
+) -> tuple[Path | None, dict[str, Value]]:
     """Read the config file, and warn if others can read a password or secret in it.
 
     Args:
         named: The path given with ``--config``, if any; next comes ``AICHATFREE_CONFIG``.
         environ: Where that is looked up.
+        lenient: A setting that cannot be used is a warning, and is left out.
 
     Returns:
-        The file's path and its settings, none if the file in the platform's place does not exist.
+        The file's path, None if there is no place for one, and its settings, none if the file in the platform's place
+        does not exist.
 
     Raises:
         Refusal: A file that was named does not exist, or the file cannot be read or understood.
     """
     named = named or environ.get("AICHATFREE_CONFIG")
-    path = Path(named).expanduser() if named else config_path()
+    path = _expanded(named) if named else config_path()
+    if path is None:
+        return None, {}
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
@@ -60,26 +76,54 @@ def read_config(named: str | None, environ: Mapping[str, str] = os.environ) -> t
         raise Refusal(f"cannot read the config file {os_words(error)}") from error
     except UnicodeDecodeError as error:
         raise Refusal(f"the config file {path} is no UTF-8: save it as UTF-8") from error
-    settings = _checked(path, text)
-    if settings.keys() & {"secret", "password", "gateway_key"} and _others_can_read(path):
+    settings = _parsed(path, text)
+    for name, problem in _problems(path, settings).items():
+        if not lenient:
+            raise Refusal(problem)
+        complain(f"warning: {problem}")
+        del settings[name]
+    if _holds_password(settings) and others_can_read(path):
         complain(f"warning: {path} holds a password or secret, and others can read it: run chmod 600 {path}")
     return path, settings
 
 
-def _checked(path: Path, text: str) -> dict[str, Value]:
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise Refusal(f"there is no home folder for the config file {name}: give the whole path") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Value]:
     try:
         settings: dict[str, Value] = _toml.loads(text)
+    except RecursionError as error:
+        raise Refusal(f'{path} is nested too deeply: write settings as base_url = "http://..."') from error
     except ValueError as error:
         raise Refusal(f'{path} is no TOML ({error}): write settings as base_url = "http://..."') from error
-    for name, value in settings.items():
-        if name not in _KINDS:
-            raise Refusal(f"{path} has the unknown setting {name!r}: there are {', '.join(_KINDS)}")
-        kinds = _KINDS[name]
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            wanted = "a text in quotes" if kinds == (str,) else "a number of seconds"
-            raise Refusal(f"{name} in {path} must be {wanted}")
     return settings
 
 
-def _others_can_read(path: Path) -> bool:
+def _problems(path: Path, settings: dict[str, Value]) -> dict[str, str]:
+    """What is wrong with settings, by their names."""
+    problems: dict[str, str] = {}
+    for name, value in settings.items():
+        kinds = KINDS.get(name)
+        if kinds is None:
+            alike = get_close_matches(name, KINDS, n=1)
+            advice = f"; did you mean {alike[0]}?" if alike else ""
+            problems[name] = f"{path} has the unknown setting {name!r}: there are {', '.join(KINDS)}{advice}"
+        elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            problems[name] = f"{name} in {path} must be {_WANTED[kinds[0]]}"
+    return problems
+
+
+def _holds_password(settings: dict[str, Value]) -> bool:
+    """Whether there is a password, also as a part of an address."""
+    addresses = [str(settings.get(name, "")) for name in ("base_url", "proxy")]
+    return bool(settings.keys() & set(SECRETS)) or any(hide_userinfo(address) != address for address in addresses)
+
+
+def others_can_read(path: Path) -> bool:
+    """Whether somebody else than the owner of a file may read it."""
     return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

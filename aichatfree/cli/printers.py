@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Protocol
 
-from .terminal import console, visible
+from .filter import Cleaner
+from .terminal import Screen, write_exactly
+
+_CANNOT_DRAW = ("dumb", "unknown")
 
 
 class Printer(Protocol):
@@ -15,13 +18,12 @@ class Printer(Protocol):
 
     def __enter__(self) -> Printer:
         """Begin."""
+        raise NotImplementedError
 
     def write(self, piece: str) -> None:
         """Write the next piece."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """End the reply, also where it broke off."""
 
 
@@ -33,11 +35,11 @@ def printer(*, plain: bool = False) -> Printer:
     """
     if not sys.stdout.isatty():
         return _Piped()
-    if plain or console().is_dumb_terminal:
+    if plain or os.environ.get("TERM", "").lower() in _CANNOT_DRAW or not isinstance(sys.stdout, Screen):
         return _Typed()
     from .markdown import Rendered
 
-    return Rendered()
+    return Rendered(sys.stdout)
 
 
 def print_reply(pieces: Iterable[str], *, plain: bool = False) -> None:
@@ -59,28 +61,31 @@ class _Piped:
         return self
 
     def write(self, piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        write_exactly(piece)
 
     def __exit__(self, *exc_info: object) -> None:
         pass
 
 
 class _Typed:
-    """Plain text on a terminal: nothing the terminal would obey, and a newline at the end."""
+    """Plain text on a terminal, at once: nothing the terminal would obey, and a newline at the end."""
 
     def __init__(self) -> None:
         self._last = "\n"
+        self._cleaner = Cleaner()
 
     def __enter__(self) -> Printer:
         return self
 
     def write(self, piece: str) -> None:
-        sys.stdout.write(visible(piece))
+        self._write(self._cleaner.feed(piece))
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
         sys.stdout.flush()
-        self._last = piece[-1:] or self._last
+        self._last = text[-1:] or self._last
 
     def __exit__(self, *exc_info: object) -> None:
+        self._write(self._cleaner.feed("", last=True))
         if self._last != "\n":
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            self._write("\n")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
 import click
 
 from .._core.version import version
+from . import signals
 from .config import config_path
 from .options import examples, verbose_option
-from .report import WRONG_USAGE, report
+from .report import WRONG_USAGE, flush, report
 from .terminal import prepare_streams
 
-COMMANDS = ("ask", "chat", "check", "batch", "serve", "gateway", "demo", "completion")
+COMMANDS = ("ask", "chat", "check", "batch", "history", "config", "serve", "gateway", "demo", "completion")
+_MODULES = {"config": "config_command"}
+"""Where a command stands, if not in the module of its name."""
 
 
 class Program(click.Group):
@@ -28,15 +32,19 @@ class Program(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f".{cmd_name}", __package__), cmd_name)
+        command = getattr(importlib.import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name)
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:  # a shell asks what it may complete
+            from .completers import add_completions
+
+            return add_completions(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but who names no command is told which there are."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"there is no command {args[0]!r}: the commands are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
@@ -49,7 +57,7 @@ class Program(click.Group):
                 "TOML with base_url, secret, password, proxy, timeout, system. It is (--config or AICHATFREE_CONFIG "
                 "name another):"
             )
-            formatter.write_text(str(config_path()))
+            formatter.write_text(str(config_path() or "(there is no home folder)"))
         with formatter.section("Exit status"):
             formatter.write_text("0 success, 1 failure, 2 wrong usage or settings, 130 Ctrl-C.")
 
@@ -61,17 +69,30 @@ class Program(click.Group):
         try:
             value = super().main(*args, **named)
             status = value if isinstance(value, int) else 0
-            sys.stdout.flush()
         except ModuleNotFoundError:
             raise  # whoever called knows what to do about it
         except BaseException as error:
             status = report(error)
+        status = flush(status)
+        signals.working(False)
+        if (number := signals.received()) is not None and number != signal.SIGINT:
+            status = 128 + number  # whatever a command makes of it
         if standalone:
             sys.exit(status)
         return status
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; that a help text cannot be written is reported here."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except OSError as error:
+            raise click.exceptions.Exit(report(error)) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and report here what click would treat in its own way."""
+        signals.working(True)
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, OSError) as error:
