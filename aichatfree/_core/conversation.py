@@ -67,7 +67,7 @@ class BaseConversation(Generic[StreamT]):
             )
         self._client = client
         self._history = History.read(system, history, max_messages)
-        self._on_interrupt = read_on_interrupt(on_interrupt)
+        self._on_interrupt: OnInterrupt = read_on_interrupt(on_interrupt)
         self._unanswered: str | None = None
         self._running: _Running | None = None
         self._lock = Lock()

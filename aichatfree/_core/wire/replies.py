@@ -29,12 +29,15 @@ class AnswerReader(Protocol):
 
     def feed(self, data: bytes) -> str:
         """Take the next bytes; return the text that may be emitted now, ``""`` if none."""
+        ...
 
     def finish(self) -> str:
         """The body has ended: return the last text, or raise what the answer turned out to be."""
+        ...
 
     def flush(self, error: AIChatFreeError) -> str:
         """The body broke off with ``error``: return the text still held back, or raise what is known better."""
+        ...
 
 
 @lru_cache(maxsize=16)

@@ -54,22 +54,27 @@ class RequestSettings(Protocol):
     @property
     def base_url(self) -> str:
         """The server's root."""
+        ...
 
     @property
     def password(self) -> str | None:
         """The site password."""
+        ...
 
     @property
     def authorization(self) -> str | None:
         """The ``Authorization`` header, if the base URL holds a user."""
+        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
         """What is added to each request, or replaces what is sent by default."""
+        ...
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every string that must never be shown."""
+        ...
 
 
 class RequestBuilder:
