@@ -25,6 +25,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "system": (str,),
     "gateway_key": (str,),
+    "upstream_key": (str,),
 }
 
 
@@ -61,7 +62,7 @@ def read_config(named: str | None, environ: Mapping[str, str] = os.environ) -> t
     except UnicodeDecodeError as error:
         raise Refusal(f"the config file {path} is no UTF-8: save it as UTF-8") from error
     settings = _checked(path, text)
-    if settings.keys() & {"secret", "password", "gateway_key"} and _others_can_read(path):
+    if settings.keys() & {"secret", "password", "gateway_key", "upstream_key"} and _others_can_read(path):
         complain(f"warning: {path} holds a password or secret, and others can read it: run chmod 600 {path}")
     return path, settings
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _log = logging.getLogger("aichatfree")
-_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "gateway_key")
+_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "gateway_key", "upstream_key")
 _ENVIRONMENT = {
     "base_url": "AICHATFREE_BASE_URL",
     "secret": "AICHATFREE_SECRET",
     "password": "AICHATFREE_PASSWORD",
     "gateway_key": "AICHATFREE_GATEWAY_KEY",
+    "upstream_key": "AICHATFREE_UPSTREAM_KEY",
 }
 
 
@@ -69,6 +70,7 @@ class Settings:
     timeout: float | None = None
     system: str | None = None
     gateway_key: str | None = field(default=None, repr=False)
+    upstream_key: str | None = field(default=None, repr=False)
     sources: dict[str, str] = field(default_factory=dict)
 
     def client(self, **more: Any) -> Client:
