@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _log = logging.getLogger("aichatfree")
-_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "log", "gateway_key")
+_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "log", "gateway_key", "upstream_key")
 _ENVIRONMENT = {
     "base_url": "AICHATFREE_BASE_URL",
     "secret": "AICHATFREE_SECRET",
     "password": "AICHATFREE_PASSWORD",
     "gateway_key": "AICHATFREE_GATEWAY_KEY",
+    "upstream_key": "AICHATFREE_UPSTREAM_KEY",
 }
 
 
@@ -76,6 +77,7 @@ class Settings:
     system: str | None = None
     log: bool = True
     gateway_key: str | None = field(default=None, repr=False)
+    upstream_key: str | None = field(default=None, repr=False)
     sources: dict[str, str] = field(default_factory=dict)
 
     def client(self, **more: Any) -> Client:

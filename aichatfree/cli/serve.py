@@ -1,18 +1,29 @@
-"""``aichatfree serve``: the local server in the foreground."""
+"""``aichatfree serve``: a server in the foreground, with a model behind it or without."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shlex
+from typing import Any
 
 import click
 
 from .options import Settings, examples, server_options
+from .report import Refusal
+from .server_log import ServerLog
+from .terminal import complain
+from .upstreams import UpstreamOptions, upstream_options
+
+MAX_CONCURRENT = 64
+PROBE_SECONDS = 30.0
 
 
 @click.command(
     epilog=examples(
         "aichatfree serve",
+        "aichatfree serve --upstream ollama --model llama3.2",
+        "aichatfree serve --upstream openai:http://127.0.0.1:8080/v1 --model NAME",
         'aichatfree serve --port 8080 --password - --reply "Hello!"',
         'aichatfree ask --base-url http://127.0.0.1:3000 "Hello"',
     ),
@@ -26,19 +37,85 @@ from .options import Settings, examples, server_options
     help="The port; 0 takes any that is free.",
 )
 @click.option("--reply", metavar="TEXT", help="What to answer; by default, a text that repeats what was asked.")
+@upstream_options
+@click.option(
+    "--max-concurrent",
+    metavar="N",
+    type=click.IntRange(1),
+    help=f"How many replies may run at once; with --upstream {MAX_CONCURRENT}, otherwise any number.",
+)
+@click.option("--no-probe", is_flag=True, help="Do not ask the upstream, at the start, whether it works.")
+@click.option("--no-page", is_flag=True, help="Do not serve the chat page.")
+@click.option(
+    "--allow-origin",
+    metavar="URL",
+    multiple=True,
+    help="A site whose pages may ask, too, such as https://chat.example (repeatable).",
+)
 @server_options
-def serve(host: str, port: int, reply: str | None, settings: Settings) -> int:
-    """Run a server of the protocol on this machine, without a model behind it, until Ctrl-C."""
+def serve(
+    host: str,
+    port: int,
+    reply: str | None,
+    max_concurrent: int | None,
+    no_probe: bool,
+    no_page: bool,
+    allow_origin: tuple[str, ...],
+    settings: Settings,
+    **model: Any,
+) -> int:
+    """Run a server of the protocol on this machine until Ctrl-C, with a model behind it (--upstream) or without."""
     from ..server import run
+
+    if not host.strip():
+        raise Refusal("--host is empty, which would be every address: say 0.0.0.0 if that is meant")
+    options = UpstreamOptions(**model)
+    if options.upstream is None and no_probe:
+        raise Refusal("--no-probe is for a model, and there is none: say which with --upstream")
+    if options.upstream is not None and reply is not None:
+        raise Refusal("--reply and --upstream exclude each other: either the text is given, or a model makes it")
+    upstream = options.make(settings.upstream_key)
+    if upstream is not None and max_concurrent is None:
+        max_concurrent = MAX_CONCURRENT
 
     def tell(url: str) -> None:
         wants = [name for name in ("password", "secret") if getattr(settings, name)]
         guarded = f", with {' and '.join(wants)}" if wants else ""
+        browser = "" if no_page else ", or open it in a browser"
         click.echo(f"Serving on {url} (Ctrl-C ends it{guarded})", err=True)
-        click.echo(f"Ask it with: aichatfree ask --base-url {shlex.quote(url)} Hello", err=True)
+        click.echo(f"Ask it with: aichatfree ask --base-url {shlex.quote(url)} Hello{browser}", err=True)
 
     # From Python 3.13 on, asyncio logs what it raises as well, when an address cannot be listened on.
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
-    run(reply, secret=settings.secret or "", password=settings.password, host=host, port=port, on_start=tell)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    with ServerLog():
+        try:
+            run(
+                upstream if reply is None else reply,
+                secret=settings.secret or "",
+                password=settings.password,
+                host=host,
+                port=port,
+                allow_origins=allow_origin,
+                max_concurrent=max_concurrent,
+                page=not no_page,
+                on_start=tell,
+                beside=None if upstream is None or no_probe else lambda: _probe(upstream),
+            )
+        except ValueError as error:
+            raise Refusal(f"--allow-origin: {error}") from error
     click.echo("Stopped.", err=True)
     return 0
+
+
+async def _probe(upstream: Any) -> None:
+    """Ask the upstream something cheap, and warn if that fails."""
+    from ..server.failures import UpstreamError
+
+    try:
+        await asyncio.wait_for(upstream.probe(), PROBE_SECONDS)
+    except UpstreamError as error:
+        complain(f"warning: {error}")
+    except TimeoutError:
+        complain(f"warning: the upstream has not answered for {PROBE_SECONDS:g} seconds")
+    except Exception as error:
+        complain(f"warning: the upstream could not be asked ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""A real server of the protocol for this machine: `LocalServer` in a thread, `create_app` for aiohttp, `run`.
+"""A real server of the protocol: `LocalServer` in a thread, `create_app` for aiohttp, `run`, and upstreams.
 
 Importing this package imports nothing else; aiohttp is imported when one of the names is used.
 """

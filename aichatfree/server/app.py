@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from aichatfree.server import protocol
-from aichatfree.server.replies import ReplySource, Threads, default_reply, pieces_of, reusable
+from . import protocol
+from .access_log import Call
+from .bodies import Bodies, BodyRefusedError
+from .connections import bare, tidy_headers
+from .failures import UpstreamError, current_note
+from .load import Places
+from .page import PAGE_PATHS, page_response
+from .replies import ReplySource, Threads, default_reply, reusable
+from .sending import send_reply
+from .sites import Sites, path_of
 
-__all__ = ["create_app"]
+__all__ = ["HANDLER", "Handler", "create_app"]
 
-logger = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 64 << 20
 DEFAULT_DELAY_SECONDS = 0.02
 """Between pieces of the default reply, so that one sees it stream."""
+MAX_HEAD_BYTES = 16 << 10
+"""Node's limit of a request's target and header fields together."""
+HEALTH_PATH = "/healthz"
 
-THREADS: web.AppKey[Threads] = web.AppKey("threads")
+_API_PATHS = (protocol.GENERATE_PATH, protocol.AUTH_PATH)
+_METHODS = frozenset(
+    """ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY
+    OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK
+    UNLOCK UNSUBSCRIBE""".split()  # noqa: SIM905  # a list of strings would take as many lines
+)
+"""Those that Node's parser knows."""
+
+_BAD_REQUEST = protocol.Verdict(400, "Bad Request")
+_TOO_LARGE = protocol.Verdict(431, "Request Header Fields Too Large")
+_HEALTHY = protocol.Verdict(200, "OK", "application/json", b'{"status": "ok"}')
 
 
 def create_app(
@@ -31,99 +47,250 @@ def create_app(
     password: str | Iterable[str] | None = None,
     time_limit_seconds: float | None = None,
     delay: float | None = None,
+    host: str | None = None,
+    allow_origins: Iterable[str] = (),
+    max_concurrent: int | None = None,
+    page: bool = True,
+    subapps: Mapping[str, web.Application] | None = None,
 ) -> web.Application:
     """An application that serves `POST /api/generate` and `POST /api/auth` as the real server does.
 
+    Whoever runs it by other means than this package's should pass `handler_cancellation=True` to aiohttp's runner:
+    without it, aiohttp does not end a reply whose client has gone away.
+
     Args:
         reply: What to answer: a text, its pieces, or a sync or async function of the messages (as on the
-            wire: `[{"role": "user", "parts": [{"text": "Hello"}]}]`) that returns a text, pieces, or an async
-            iterable of pieces. Each piece is sent as a chunk of its own. A function that raises before its first
-            piece makes a 500, as a failing model does; later, the text `Internal server error` ends the reply. Sync
+            wire: `[{"role": "user", "parts": [{"text": "Hello"}]}]`, the parts of each joined into one) that returns a
+            text, pieces, or an async iterable of pieces. Each piece is sent as a chunk of its own. A function that
+            raises before its first piece makes a 500, as a failing model does; later, the text `Internal server error`
+            ends the reply, and the connection is cut. What it raises is not repeated to the client, unless it is an
+            `UpstreamError` or its text begins like the server's own, such as `[429 Too Many Requests]`. Sync
             functions run in threads. None: a text that says what this server is and repeats what was asked.
         secret: The server's `PUBLIC_SECRET_KEY`, with which requests must be signed.
         password: The site password: a str, which may hold several with commas between, an iterable, or None.
         time_limit_seconds: How far a request's time may be from this machine's; None (as in today's source): any.
         delay: Seconds between pieces; None: a little for the default reply, otherwise none.
+        host: The address that is listened on. If it is a loopback address, a request with a `Host` that is no loopback
+            name or with the `Origin` of another site gets a 403. None: none does.
+        allow_origins: Sites, such as `https://chat.example`, whose pages may ask all the same, and read the answer.
+        max_concurrent: How many replies may run at once; as many may wait for ten seconds, and the next one gets a
+            500 that says 503, with a wait. None: any number.
+        page: Whether `GET /` is a chat page; if not, it is `Not found`.
+        subapps: Applications by the path under which they are served as well, such as `/v1`.
 
     Raises:
         TypeError: `reply` is none of these.
+        ValueError: One of `allow_origins` is not an origin, or `max_concurrent` is less than 1.
     """
     if delay is None:
         delay = DEFAULT_DELAY_SECONDS if reply is None else 0.0
-    source = default_reply if reply is None else reusable(reply)
-    handler = _Handler(source, secret, protocol.passwords_of(password), time_limit_seconds, delay)
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
-    app[THREADS] = handler.threads
-    app.router.add_route("*", "/{path:.*}", handler.handle)
-    app.on_response_prepare.append(_mend_headers)
+    handler = Handler(
+        default_reply if reply is None else reusable(reply),
+        secret=secret,
+        passwords=protocol.passwords_of(password),
+        time_limit_seconds=time_limit_seconds,
+        delay=delay,
+        sites=Sites(host or "", allow_origins),
+        places=Places(max_concurrent),
+        page=page,
+    )
+    app = web.Application()
+    app[HANDLER] = handler
+    for prefix, subapp in (subapps or {}).items():
+        app.add_subapp(prefix, subapp)
+    if subapps:
+        app.middlewares.append(handler.track)
+    # Found faster than by a pattern.
+    for path in (*_API_PATHS, "/{path:.*}"):
+        app.router.add_route("*", path, handler.handle, expect_handler=_expect)
+    app.on_response_prepare.append(tidy_headers)
+    app.on_cleanup.append(handler.close)
     return app
 
 
-class _Handler:
+class Handler:
+    """What the application does with each request."""
+
     def __init__(
         self,
         source: ReplySource,
+        *,
         secret: str,
         passwords: frozenset[str],
         time_limit_seconds: float | None,
         delay: float,
+        sites: Sites,
+        places: Places,
+        page: bool,
     ) -> None:
         self._source = source
         self._secret = secret
         self._passwords = passwords
         self._time_limit_seconds = time_limit_seconds
         self._delay = delay
+        self.sites = sites
+        self._places = places
+        self._page = page
+        self._bodies = Bodies()
+        self._running: set[asyncio.Task[object]] = set()
         self.threads: Threads = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method == "POST" and request.path == protocol.GENERATE_PATH:
-            return await self._generate(request)
-        if request.method == "POST" and request.path == protocol.AUTH_PATH:
-            return _answer(protocol.judge_auth(await request.read(), self._passwords))
-        return _answer(protocol.NOT_FOUND)
+        """Answer one request, and write its line in the log."""
+        call = Call(request.method, request.raw_path)
+        current_note.set(call.note)  # each request runs in a task, and so in a context, of its own
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            response = await self._answer(request, call)
+            call.status = response.status
+            origin = request.headers.get("Origin")
+            if origin is not None and not response.prepared and self.sites.allows(origin):
+                response.headers.update(_cors(origin))
+            return response
+        finally:
+            self._running.discard(task)
+            call.log()
 
-    async def _generate(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+        method, target, headers = request.method, request.raw_path, request.headers
+        size = len(target) + sum([len(name) + len(value) for name, value in request.raw_headers])
+        if size >= MAX_HEAD_BYTES:
+            return bare(_TOO_LARGE, close=True)
+        host = headers.get("Host")
+        if method not in _METHODS or method == "CONNECT" or (host is None and request.version >= HttpVersion11):
+            return bare(_BAD_REQUEST, close=True)
+        if refusal := self.sites.host_refusal(host):
+            return _forbidden(refusal)
+        path = target
+        if path not in _API_PATHS:
+            try:
+                path = path_of(target, host or "")
+            except ValueError:
+                return bare(protocol.CRASHED)
+        if method == "TRACE":
+            return bare(protocol.CRASHED)
+        origin = headers.get("Origin")
+        if path in _API_PATHS and method != "POST":
+            if method == "OPTIONS" and self.sites.allows(origin):
+                return bare(protocol.Verdict(204, "No Content", headers=_PREFLIGHT))
+            return bare(protocol.WRONG_METHOD)
+        if origin is not None and (refusal := self.sites.origin_refusal(origin, host)):
+            return _forbidden(refusal)
+        if path == protocol.GENERATE_PATH:
+            return await self._generate(request, call)
+        if path == protocol.AUTH_PATH:
+            try:
+                return bare(protocol.judge_auth(await self._bodies.read(request), self._passwords))
+            except BodyRefusedError as refused:
+                return bare(refused.verdict, close=True)
+        if path == HEALTH_PATH and method in ("GET", "HEAD"):
+            return bare(_HEALTHY)
+        if self._page and path in PAGE_PATHS:
+            return page_response(path)
+        return bare(protocol.NOT_FOUND)
+
+    async def _generate(self, request: web.Request, call: Call) -> web.StreamResponse:
+        try:
+            body = await self._bodies.read(request)
+        except BodyRefusedError as refused:
+            return bare(refused.verdict, close=True)
         verdict = protocol.judge(
-            await request.read(),
+            body,
             secret=self._secret,
             passwords=self._passwords,
             time_limit_seconds=self._time_limit_seconds,
             now_ms=time.time() * 1000,
         )
         if verdict.messages is None:
-            return _answer(verdict)
-        async with contextlib.aclosing(pieces_of(self._source, verdict.messages, self.threads)) as pieces:
-            try:
-                first = await anext(pieces, None)
-            except Exception as exc:
-                logger.warning("the reply failed before its first piece", exc_info=True)
-                return _answer(protocol.upstream_error(str(exc)))
-            response = web.StreamResponse(headers={"Content-Type": protocol.REPLY_TYPE})
-            with contextlib.suppress(ConnectionError):  # the client is gone: nobody to tell
-                await response.prepare(request)
-                await self._send(response, first, pieces)
-            return response
+            return bare(verdict)
+        # Handed on and not kept: a stream may last, and a history may be large.
+        question = [verdict.messages]
+        del body, verdict
+        try:
+            await self._places.take()
+        except UpstreamError as busy:
+            call.note(busy.reason)
+            return bare(protocol.upstream_error(busy.message))
+        try:
+            origin = request.headers.get("Origin")
+            headers = {"Content-Type": protocol.REPLY_TYPE}
+            if origin is not None and self.sites.allows(origin):
+                headers.update(_cors(origin))
+            return await send_reply(
+                request,
+                self._source,
+                question,
+                threads=self.threads,
+                delay=self._delay,
+                call=call,
+                headers=headers,
+            )
+        finally:
+            self._places.leave()
 
-    async def _send(self, response: web.StreamResponse, piece: str | None, pieces: AsyncIterator[str]) -> None:
-        while piece is not None:
-            await response.write(protocol.to_utf8(piece))
-            try:
-                piece = await anext(pieces, None)
-            except Exception:
-                logger.warning("the reply failed after its first piece", exc_info=True)
-                await response.write(protocol.IN_BAND_ERROR.encode())
-                return
-            if piece is not None:
-                await asyncio.sleep(self._delay)
+    @web.middleware
+    async def track(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Count the requests of other applications among those that run."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            return await handler(request)
+        finally:
+            self._running.discard(task)
+
+    async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
+        """Wait for the requests that run, at most so long, and cut the rest.
+
+        Args:
+            seconds: The longest wait.
+            hurry: Ends the wait as soon as it is set.
+        """
+        if not self._running:
+            return
+        done = asyncio.ensure_future(asyncio.wait(set(self._running), timeout=seconds))
+        hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
+        await asyncio.wait({done, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in (done, hurried):
+            waiter.cancel()
+        late = set(self._running)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+    async def close(self, app: web.Application) -> None:
+        """Close the upstream, if the replies come from one."""
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
 
 
-def _answer(verdict: protocol.Verdict) -> web.Response:
-    headers = {"Content-Type": verdict.content_type} if verdict.content_type else None
-    return web.Response(status=verdict.status, reason=verdict.reason, body=verdict.body, headers=headers)
+HANDLER: web.AppKey[Handler] = web.AppKey("handler", Handler)
+
+_PREFLIGHT = (
+    ("Access-Control-Allow-Methods", "POST"),
+    ("Access-Control-Allow-Headers", "*"),
+    ("Access-Control-Max-Age", "600"),
+)
 
 
-async def _mend_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Take back what aiohttp adds: the real server names itself nowhere, and its 404 has no content type."""
-    response.headers.pop("Server", None)
-    if response.status == protocol.NOT_FOUND.status:
-        response.headers.pop("Content-Type", None)
+def _cors(origin: str) -> dict[str, str]:
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+
+def _forbidden(why: str) -> web.Response:
+    return bare(protocol.Verdict(403, "Forbidden", protocol.ERROR_TYPE, protocol.error_body(why)))
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return bare(protocol.Verdict(417, "Expectation Failed"), close=True)
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+    return None

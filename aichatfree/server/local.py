@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
-from aichatfree.server.app import THREADS, create_app
-from aichatfree.server.loop_thread import LoopThread
-from aichatfree.server.replies import ReplySource
+from .app import HANDLER, create_app
+from .connections import Runner, address_of, listen, stop
+from .loop_thread import LoopThread
+from .replies import ReplySource
 
 __all__ = ["LocalServer", "run"]
 
-KEEP_ALIVE_SECONDS = 5.0
-"""How long an idle connection stays open: the real server's (Node's) value."""
-
-GRACE_SECONDS = 0.15
-"""How long a running reply may go on when the server is closed. aiohttp grants it twice."""
+CLOSE_SECONDS = 0.15
+"""How long a running reply may go on when a LocalServer is closed, or Ctrl-C ends `run`."""
+GRACE_SECONDS = 10.0
+"""How long a running reply may go on after SIGTERM."""
+_FORCE_SECONDS = 0.15
+"""What aiohttp grants, twice, to what remains after that."""
 
 
 class LocalServer:
-    """A real server of the protocol on this machine, without a model behind it.
+    """A real server of the protocol on this machine; its reply may be canned, or an upstream that asks a model.
 
     ```python
     with LocalServer(reply=["Hello, ", "world"], secret="s3cret") as server:
@@ -44,6 +45,13 @@ class LocalServer:
         port: The port; 0 takes any that is free.
         delay: Seconds between pieces; None: a little for the default reply, otherwise none.
         time_limit_seconds: How far a request's time may be from this machine's; None: any.
+        allow_origins: Sites whose pages may ask it, though it listens on a loopback address; see `create_app`.
+        max_concurrent: How many replies may run at once; None: any number; see `create_app`.
+        page: Whether `GET /` is a chat page.
+
+    Raises:
+        TypeError: `reply` is none of these.
+        ValueError: `host` is empty, or see `create_app`.
     """
 
     def __init__(
@@ -56,13 +64,24 @@ class LocalServer:
         port: int = 0,
         delay: float | None = None,
         time_limit_seconds: float | None = None,
+        allow_origins: Iterable[str] = (),
+        max_concurrent: int | None = None,
+        page: bool = True,
     ) -> None:
         self._app = create_app(
-            reply, secret=secret, password=password, delay=delay, time_limit_seconds=time_limit_seconds
+            reply,
+            secret=secret,
+            password=password,
+            delay=delay,
+            time_limit_seconds=time_limit_seconds,
+            host=_checked_host(host),
+            allow_origins=allow_origins,
+            max_concurrent=max_concurrent,
+            page=page,
         )
         self._host = host
         self._port = port
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
         self._thread: LoopThread | None = None
         self._url = ""
 
@@ -85,11 +104,12 @@ class LocalServer:
         self._thread = LoopThread("aichatfree-local-server")
         self._thread.start()
         try:
-            self._runner = self._thread.call(_listen(self._app, self._host, self._port))
+            self._runner = self._thread.call(listen(self._app, self._host, self._port, shutdown_timeout=_FORCE_SECONDS))
         except BaseException:
             self._thread.close()
             raise
-        self._url = _url(self._runner)
+        self._app[HANDLER].sites.bound_to(address[0] for address in self._runner.addresses)
+        self._url = address_of(self._runner)
         return self
 
     def close(self) -> None:
@@ -97,11 +117,11 @@ class LocalServer:
         runner, self._runner = self._runner, None
         if self._thread is None or runner is None:
             return
-        self._thread.call(runner.cleanup())
+        handler = self._app[HANDLER]
+        self._thread.call(stop(runner, lambda: handler.finish(CLOSE_SECONDS)))
         self._thread.close()
-        deadline = time.monotonic() + GRACE_SECONDS
-        threads = self._app[THREADS]
-        for thread in list(threads):
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for thread in list(handler.threads):
             # A reply's sync code cannot be cut: it ends at its next piece, or with the process.
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -125,9 +145,17 @@ def run(
     host: str = "127.0.0.1",
     port: int = 3000,
     delay: float | None = None,
+    allow_origins: Iterable[str] = (),
+    max_concurrent: int | None = None,
+    page: bool = True,
+    subapps: Mapping[str, web.Application] | None = None,
     on_start: Callable[[str], None] | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM; returns then. Prints nothing.
+
+    After SIGTERM no request is taken any more, replies that run have ten seconds, and the rest is cut; a second signal
+    cuts at once, as Ctrl-C does.
 
     Args:
         reply: As for `LocalServer`, and so are the others.
@@ -136,65 +164,86 @@ def run(
         host: See there.
         port: See there; 3000 is the port of GeminiProChat's image.
         delay: See there.
+        allow_origins: See there.
+        max_concurrent: See there.
+        page: See there.
+        subapps: Applications by the path under which they are served as well, such as `/v1`.
         on_start: Called with the URL when the server can be reached.
+        beside: Called after that; what it returns runs beside the server, and is cancelled at its end.
 
     Raises:
         OSError: The address cannot be listened on.
+        ValueError: `host` is empty, or see `create_app`.
     """
-    app = create_app(reply, secret=secret, password=password, delay=delay)
+    app = create_app(
+        reply,
+        secret=secret,
+        password=password,
+        delay=delay,
+        host=_checked_host(host),
+        allow_origins=allow_origins,
+        max_concurrent=max_concurrent,
+        page=page,
+        subapps=subapps,
+    )
+    _allow_many_connections()
     with contextlib.suppress(KeyboardInterrupt):  # where the loop cannot handle signals itself
-        asyncio.run(_run(app, host, port, on_start))
+        asyncio.run(_run(app, host, port, on_start, beside))
 
 
-async def _run(app: web.Application, host: str, port: int, on_start: Callable[[str], None] | None) -> None:
+async def _run(
+    app: web.Application,
+    host: str,
+    port: int,
+    on_start: Callable[[str], None] | None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
+    first: asyncio.Future[float] = loop.create_future()
+    hurry = asyncio.Event()
     handled = []
-    runner = await _listen(app, host, port)
+
+    def signalled(grace: float) -> None:
+        if first.done():
+            hurry.set()
+        else:
+            first.set_result(grace)
+
+    runner = await listen(app, host, port, shutdown_timeout=_FORCE_SECONDS)
+    grace = CLOSE_SECONDS
+    app[HANDLER].sites.bound_to(address[0] for address in runner.addresses)
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, seconds in ((signal.SIGINT, CLOSE_SECONDS), (signal.SIGTERM, GRACE_SECONDS)):
             # Not on Windows, and not outside the main thread.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.add_signal_handler(number, stopped.set)
+                loop.add_signal_handler(number, signalled, seconds)
                 handled.append(number)
         if on_start is not None:
-            on_start(_url(runner))
-        await stopped.wait()
+            on_start(address_of(runner))
+        other = None if beside is None else asyncio.ensure_future(beside())
+        grace = await first
+        if other is not None:
+            other.cancel()
     finally:
-        await runner.cleanup()
+        await stop(runner, lambda: app[HANDLER].finish(grace, hurry))
         for number in handled:
             loop.remove_signal_handler(number)
 
 
-async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        handler_cancellation=True,  # a client that goes away ends its reply
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-        shutdown_timeout=GRACE_SECONDS,
-    )
-    await runner.setup()
+def _checked_host(host: str) -> str:
+    if not host.strip():
+        raise ValueError("host must not be empty, which would be every address: say 0.0.0.0 if that is meant")
+    return host
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one, as Node does when it starts."""
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-    except (OSError, OverflowError) as exc:
-        await runner.cleanup()
-        raise _cannot_listen(host, port, exc) from exc
-    return runner
-
-
-def _cannot_listen(host: str, port: int, exc: Exception) -> OSError:
-    number = getattr(exc, "errno", None) or 0
-    # What asyncio says instead repeats the address.
-    why = os.strerror(number) if number > 0 else str(exc)
-    text = f"cannot listen on {host}, port {port}: {why}; choose another port, or 0 for any that is free"
-    return OSError(number, text) if number else OSError(text)
-
-
-def _url(runner: web.AppRunner) -> str:
-    """Where a client on this machine reaches the server, also if it listens on every address."""
-    host, port = runner.addresses[0][:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,19 +1,32 @@
 """Where the local server's replies come from: a text, pieces of one, or a function of the user's.
 
-Whatever it is, it becomes an async iterator of pieces. Sync code of the user runs in a thread of its own, so
-that it may take its time.
+Whatever it is, it becomes a sequence or an async iterator of pieces. Sync code of the user runs in a thread of its own,
+so that it may take its time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
 
-__all__ = ["Message", "ReplySource", "Threads", "default_reply", "pieces_of", "reusable"]
+__all__ = [
+    "Message",
+    "NotAReplyError",
+    "Pieces",
+    "ReplySource",
+    "Threads",
+    "checked",
+    "close_reply",
+    "default_reply",
+    "open_reply",
+    "reusable",
+]
 
 Message = dict[str, Any]
 """One message as on the wire: `{"role": "user", "parts": [{"text": "Hello"}]}`."""
@@ -22,11 +35,15 @@ Result = str | Iterable[str] | AsyncIterable[str]
 ReplySource = str | Iterable[str] | Callable[[list[Message]], Result | Awaitable[Result]]
 """What a reply is made from: a text, its pieces, or a function of the messages that returns these."""
 
+Pieces = Sequence[Any] | AsyncIterable[Any]
+"""The pieces of one reply, not checked yet."""
+
 Threads = set[threading.Thread]
 """The threads in which sync replies run now."""
 
-_AHEAD = 16
-"""How many pieces a sync reply may be ahead of the network."""
+_AHEAD = 64
+_CHARACTERS_AHEAD = 256 << 10
+"""How many pieces, and how many characters, a sync reply may be ahead of the network."""
 
 
 def default_reply(messages: list[Message]) -> Iterable[str]:
@@ -46,19 +63,25 @@ def reusable(source: object) -> ReplySource:
     Raises:
         TypeError: It is neither a str, nor pieces that are, nor a function.
     """
-    if isinstance(source, str) or callable(source):
-        return source
+    if isinstance(source, str):
+        return (source,)
+    if callable(source):
+        return cast("ReplySource", source)
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
         # An iterator would be used up by the first request.
         pieces = tuple(source)
         for piece in pieces:
-            _checked(piece)
+            checked(piece)
         return pieces
     raise TypeError(f"reply must be a str, pieces of str, or a function of the messages, not {source!r}")
 
 
-async def pieces_of(source: ReplySource, messages: list[Message], threads: Threads) -> AsyncGenerator[str, None]:
-    """The pieces of one reply; empty ones are left out.
+class NotAReplyError(TypeError):
+    """What a function returned is no reply; the text names types only."""
+
+
+async def open_reply(source: ReplySource, messages: list[Message], threads: Threads) -> Pieces:
+    """The pieces of one reply, to be given to `close_reply` at the end, whatever happens.
 
     Args:
         source: What `reusable` returned.
@@ -69,13 +92,6 @@ async def pieces_of(source: ReplySource, messages: list[Message], threads: Threa
         TypeError: A function returned what is no reply.
         Exception: Whatever a function raises.
     """
-    async with contextlib.aclosing(_pieces(source, messages, threads)) as pieces:
-        async for piece in pieces:
-            if _checked(piece):
-                yield piece
-
-
-async def _pieces(source: ReplySource, messages: list[Message], threads: Threads) -> AsyncGenerator[Any, None]:
     result: Any = source
     if callable(source):
         if _is_async(source):
@@ -85,69 +101,135 @@ async def _pieces(source: ReplySource, messages: list[Message], threads: Threads
                 result = await anext(results)
     if inspect.isawaitable(result):
         result = await result
-    if isinstance(result, (str, list, tuple)):
-        for piece in [result] if isinstance(result, str) else result:
-            yield piece
-    elif isinstance(result, (AsyncIterable, Iterable)):
-        rest = result if isinstance(result, AsyncIterable) else _in_thread(result, threads)
-        try:
-            async for piece in rest:
-                yield piece
-        finally:
-            if isinstance(rest, AsyncGenerator):
-                await rest.aclose()
-    else:
-        raise TypeError(f"a reply must be a str or pieces of str, not {result!r}")
+    if isinstance(result, str):
+        return (result,)
+    if isinstance(result, (list, tuple, AsyncIterable)):
+        return result
+    if isinstance(result, Iterable):
+        return _in_thread(result, threads)
+    raise NotAReplyError(f"a reply must be a str or pieces of str, not {type(result).__name__}")
+
+
+async def close_reply(pieces: Pieces) -> None:
+    """End a reply: a generator runs its `finally` blocks, an upstream's request is given up."""
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def checked(piece: object) -> str:
+    """A piece that is one.
+
+    Raises:
+        TypeError: It is not a str.
+    """
+    if not isinstance(piece, str):
+        raise NotAReplyError(f"a piece of a reply must be a str, not {type(piece).__name__}")
+    return piece
 
 
 async def _in_thread(iterable: Iterable[Any], threads: Threads) -> AsyncGenerator[Any, None]:
     """Iterate in a daemon thread, which ends at its next item once nobody wants more."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-    abandoned = threading.Event()
-
-    def post(more: bool, item: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(arrived.put_nowait, (more, item))
-
-    def work() -> None:
-        try:
-            for item in iterable:
-                room.acquire()
-                if abandoned.is_set():
-                    break
-                post(True, item)
-            post(False, None)
-        except BaseException as exc:
-            post(False, exc)
-        finally:
-            threads.discard(threading.current_thread())
-
-    thread = threading.Thread(target=work, name="aichatfree-reply", daemon=True)
-    threads.add(thread)
-    thread.start()
+    thread = _Thread(iterable, threads)
     try:
         while True:
-            more, item = await arrived.get()
-            if not more:
+            while thread.arrived:
+                yield thread.take()
+            thread.go_on()
+            if not await thread.more():
                 break
-            room.release()
-            yield item
-        if item is not None:
-            raise item
+        if isinstance(thread.error, Exception):
+            raise thread.error
+        if thread.error is not None:  # sys.exit(), say: not to end the server
+            raise RuntimeError("the reply's thread was ended") from thread.error
     finally:
-        abandoned.set()
-        room.release()
+        thread.abandon()
+
+
+class _Thread:
+    """Items made in a thread, and taken in an event loop: many at a time where they come fast."""
+
+    def __init__(self, iterable: Iterable[Any], threads: Threads) -> None:
+        self.arrived: deque[Any] = deque()
+        self.error: BaseException | None = None
+        self._iterable = iterable
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._told = False
+        self._room = threading.Event()
+        # Characters made and taken, each counted by one thread only.
+        self._made = self._taken = 0
+        self._done = False
+        self._abandoned = False
+        # The context goes with it: logging and tracing of the user's see the request.
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._work, threads), name="aichatfree-reply", daemon=True)
+        threads.add(self._thread)
+        self._thread.start()
+
+    async def more(self) -> bool:
+        """Wait until something has arrived, or all has."""
+        if not self.arrived and not self._done:
+            await self._news.wait()
+        self._news.clear()
+        self._told = False  # before what has arrived is looked at: what comes later tells again
+        done = self._done  # before what has arrived is looked at: what comes last comes before it
+        return bool(self.arrived) or not done
+
+    def take(self) -> Any:
+        """The next item that has arrived."""
+        item = self.arrived.popleft()
+        self._taken += _length(item)
+        return item
+
+    def go_on(self) -> None:
+        """Let the thread make more."""
+        self._room.set()
+
+    def abandon(self) -> None:
+        """End the thread at its next item."""
+        self._abandoned = True
+        self._room.set()
+
+    def _work(self, threads: Threads) -> None:
+        try:
+            for item in self._iterable:
+                if self._abandoned:
+                    break
+                self._made += _length(item)
+                self.arrived.append(item)
+                self._tell()
+                self._wait_for_room()
+        except BaseException as exc:
+            self.error = exc
+        finally:
+            self._done = True
+            self._tell()
+            threads.discard(threading.current_thread())
+
+    def _wait_for_room(self) -> None:
+        while self._is_full() and not self._abandoned:
+            self._room.clear()
+            if self._is_full() and not self._abandoned:  # not changed in between
+                self._room.wait()
+
+    def _is_full(self) -> bool:
+        return len(self.arrived) >= _AHEAD or self._made - self._taken >= _CHARACTERS_AHEAD
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                self._loop.call_soon_threadsafe(self._news.set)
+
+
+def _length(item: object) -> int:
+    return len(item) if isinstance(item, str) else 0
 
 
 def _is_async(function: Any) -> bool:
-    """Whether calling it cannot block: it may also be a partial, or an object whose `__call__` is async."""
+    """Whether calling it cannot block: also a partial, an object whose `__call__` is async, or an upstream."""
     calls = (function, type(function).__call__)
-    return any(inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call) for call in calls)
-
-
-def _checked(piece: object) -> str:
-    if not isinstance(piece, str):
-        raise TypeError(f"a piece of a reply must be a str, not {piece!r}")
-    return piece
+    return hasattr(function, "aclose") or any(
+        inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call) for call in calls
+    )

@@ -20,6 +20,7 @@ from .contenders import installed
 from .gateway_cases import GatewayCalls, GatewayStreams, gateway_cases
 from .measuring import Result, Sample, interleave, results
 from .passage import Passage
+from .servers import IdleStreams, Serving
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 6
@@ -170,7 +171,7 @@ class Imports:
         return Sample(float(seen.stdout), time.perf_counter() - started)
 
 
-Case = Calls | ManyStreams | Imports | Passage | GatewayCalls | GatewayStreams
+Case = Calls | ManyStreams | Imports | Passage | GatewayCalls | GatewayStreams | Serving | IdleStreams
 
 
 def all_cases(quick: bool = False) -> list[Case]:
@@ -199,6 +200,10 @@ def all_cases(quick: bool = False) -> list[Case]:
         Passage("passage_20", Spec(20, 20), 100 // few),
         Passage("passage_trickle", Spec(200, 20, 0.0005), 10 // few),
         *gateway_cases(few),
+        Serving("serving_1", 1, 500 // few),
+        Serving("serving_50", 50, 1000 // few),
+        Serving("serving_500", 500, 2000 // few),
+        IdleStreams("serving_idle", 1000 // few),
     ]
     for times in (1, 10, 100):
         name = f"text_x{times}"

@@ -89,3 +89,19 @@ def test_one_case_alone_drawn_and_mistakes_explained(tmp_path: Path) -> None:
         ended = run(*mistake)
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
+
+
+def test_the_costs_of_a_server_beside_a_bare_handler(tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    cases = ("--only", "serving_50", "--only", "serving_idle")
+    ended = run("--quick", "--rounds", "1", "--json", str(found), *cases)
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads(found.read_text("utf-8"))["results"]
+    assert [(result["case"], result["contender"]) for result in results] == [
+        ("serving_50", "LocalServer, a list"),
+        ("serving_50", "LocalServer, a function"),
+        ("serving_50", "aiohttp.web"),
+        ("serving_idle", "LocalServer, a function"),
+        ("serving_idle", "aiohttp.web"),
+    ]
+    assert all(result["notes"]["kb_per_stream"] > 1 for result in results[3:])

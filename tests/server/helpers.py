@@ -50,7 +50,8 @@ class RawStream:
     def __init__(self, url: str, body: bytes) -> None:
         parts = urlsplit(url)
         self.socket = socket.create_connection((parts.hostname, parts.port or 80), timeout=10)
-        head = f"POST /api/generate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        lines = ("POST /api/generate HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}")
+        head = "\r\n".join([*lines, "", ""])
         self.socket.sendall(head.encode() + body)
         self._response: http.client.HTTPResponse | None = None
 

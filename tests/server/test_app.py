@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -87,7 +88,9 @@ def test_an_empty_reply_is_200_without_a_body(reply: Any) -> None:
     assert (answer.status, answer.body) == (200, b"")
 
 
-@pytest.mark.parametrize("reply", [None, generator, async_generator, ["a", "b"]], ids=str)
+@pytest.mark.parametrize(
+    "reply", [None, generator, async_generator, ["a", "b"]], ids=["default", "generator", "async_generator", "list"]
+)
 def test_each_piece_is_a_chunk(reply: Any) -> None:
     with LocalServer(reply, delay=0) as server, open_stream(server.url, payload()) as stream:
         raw = stream.read_raw()
@@ -134,7 +137,11 @@ def fails_at_once(messages: Messages) -> str:
 
 
 async def fails_at_once_async(messages: Messages) -> str:
-    raise ValueError("no  way")
+    raise ValueError("the private words of a user")
+
+
+def exits(messages: Messages) -> str:
+    sys.exit("the private words of a user")
 
 
 def returns_nothing(messages: Messages) -> Any:
@@ -145,13 +152,17 @@ def yields_bytes(messages: Messages) -> Any:
     return [b"a"]
 
 
+FAILED = "[GoogleGenerativeAI Error]: Error fetching from  [500 Internal Server Error] The reply failed."
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
         (fails_at_once, "no  way"),
-        (fails_at_once_async, "no  way"),
-        (returns_nothing, "a reply must be a str or pieces of str, not None"),
-        (yields_bytes, "a piece of a reply must be a str, not b'a'"),
+        (fails_at_once_async, FAILED),
+        (exits, FAILED),
+        (returns_nothing, f"{FAILED} a reply must be a str or pieces of str, not NoneType"),
+        (yields_bytes, f"{FAILED} a piece of a reply must be a str, not bytes"),
     ],
 )
 def test_a_failure_before_the_first_piece_is_an_upstream_error(reply: Any, message: str) -> None:
@@ -164,22 +175,24 @@ def test_a_failure_before_the_first_piece_is_an_upstream_error(reply: Any, messa
 
 def fails_later(messages: Messages) -> Iterator[str]:
     yield "partial "
-    raise ValueError("cut")
+    raise ValueError("the private words of a user")
 
 
 async def fails_later_async(messages: Messages) -> AsyncIterator[str]:
     yield "partial "
-    raise ValueError("cut")
+    raise ValueError("the private words of a user")
 
 
 @pytest.mark.parametrize("reply", [fails_later, fails_later_async])
-def test_a_failure_after_the_first_piece_is_in_band(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_after_the_first_piece_is_in_band_and_a_cut(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "aichatfree.server")
     with LocalServer(reply) as server, open_stream(server.url, payload()) as stream:
         raw = stream.read_raw()
-    # As recorded in cut_mid_reply.http.
-    assert raw.endswith(b"8\r\npartial \r\n15\r\nInternal server error\r\n0\r\n\r\n")
-    assert "ValueError: cut" in caplog.text
+    # As recorded in cut_mid_reply.http, but without the last chunk.
+    assert raw.endswith(b"8\r\npartial \r\n15\r\nInternal server error\r\n")
+    assert "ValueError" in caplog.text
+    assert "in fails_later" in caplog.text
+    assert "private words" not in caplog.text
 
 
 @pytest.mark.parametrize("reply", [b"bytes", 7, object(), [1], ["a", None]])
@@ -256,7 +269,7 @@ def test_refusals_and_other_paths() -> None:
         assert (crashed.status, crashed.reason, crashed.body) == (500, "Server error", b"")
         assert post(server.url, b'{"pass":"pw1"}', "/api/auth").body == b'{"code":0}'
         assert post(server.url, b'{"pass":"x"}', "/api/auth").body == b'{"code":-1}'
-        for method, path in [("POST", "/api/nope"), ("POST", "/api/generate/"), ("GET", "/api/generate"), ("GET", "/")]:
+        for method, path in [("POST", "/api/nope"), ("POST", "/api/generate/"), ("GET", "/nothing")]:
             missing = post(server.url, payload(), path, method)
             assert (missing.status, missing.reason, missing.body) == (404, "Not Found", b"Not found")
             assert missing.headers["Content-Type"] is None

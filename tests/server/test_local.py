@@ -19,6 +19,7 @@ import pytest
 from aichatfree.server import LocalServer
 
 from .helpers import open_stream, payload, post
+from .raw import read_all, request
 
 
 def port_of(url: str) -> int:
@@ -113,17 +114,17 @@ def test_nothing_is_left_after_close(no_leaks: None) -> None:
 
 
 def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aichatfree.server import local
+    from aichatfree.server import connections
 
-    assert local.KEEP_ALIVE_SECONDS == 5
-    monkeypatch.setattr(local, "KEEP_ALIVE_SECONDS", 0.1)
+    assert connections.KEEP_ALIVE_SECONDS == 5
+    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.1)
     body = payload()
     with (
         LocalServer("ok") as server,
         socket.create_connection(("127.0.0.1", port_of(server.url)), timeout=10) as connection,
     ):
         connection.sendall(
-            f"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         )
         data = b""
         while more := connection.recv(65536):
@@ -157,6 +158,61 @@ def test_run_ends_cleanly_at_a_signal(number: signal.Signals) -> None:
         os.kill(process.pid, number)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+SLOW = """
+import asyncio
+from aichatfree.server import local
+local.GRACE_SECONDS = {grace}
+async def reply(messages):
+    yield "one"
+    await asyncio.sleep({seconds})
+    yield "two"
+local.run(reply, port=0, on_start=lambda url: print(url, flush=True))
+print("ended")
+"""
+
+
+def test_sigterm_lets_replies_end_and_takes_no_more_requests() -> None:
+    with python(SLOW.format(grace=10, seconds=0.5)) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        with open_stream(url, payload()) as stream, socket.create_connection(("127.0.0.1", port_of(url))) as idle:
+            assert stream.read_some() == b"one"
+            process.send_signal(signal.SIGTERM)
+            assert idle.recv(100) == b""  # closed, as a connection between two requests is
+            with pytest.raises(OSError):
+                post(url, payload())
+            assert stream.read_some() == b"two"
+            assert stream.read_some() == b""
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,)])
+def test_what_is_late_after_a_signal_is_cut_visibly(numbers: tuple[signal.Signals, ...]) -> None:
+    grace = 0.3 if len(numbers) == 1 else 60  # a second signal cuts at once
+    with python(SLOW.format(grace=grace, seconds=60)) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        with socket.create_connection(("127.0.0.1", port_of(url)), timeout=20) as connection:
+            connection.sendall(request(url, payload()))
+            data = b""
+            while b"one" not in data:
+                data += connection.recv(1000)
+            for number in numbers:
+                process.send_signal(number)
+                time.sleep(0.1)  # two at once are one
+            data += read_all(connection)
+        out, err = process.communicate(timeout=20)
+    assert data.endswith(b"3\r\none\r\n15\r\nInternal server error\r\n")
+    assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+def test_an_empty_host_is_refused() -> None:
+    for host in ("", " "):
+        with pytest.raises(ValueError, match="host must not be empty"):
+            LocalServer(host=host)
 
 
 def test_run_reports_a_port_that_is_taken() -> None:

@@ -148,8 +148,11 @@ def test_strange_bodies_are_judged_as_javascript_would(body: bytes, status: int)
     assert bool(verdict.body) == (status == 400)
 
 
-def test_a_message_without_parts_in_the_history_is_an_empty_500() -> None:
-    assert judge(signed(1, [{"role": "model"}, user("a")])) == protocol.CRASHED
+def test_a_message_without_parts_in_the_history_is_a_type_error() -> None:
+    verdict = judge(signed(1, [{"role": "model"}, user("a")]))
+    assert (verdict.status, verdict.reason) == (500, "Internal Server Error")
+    words = "Cannot read properties of undefined (reading 'map')"
+    assert verdict.body.decode() == f'{{"error":{{"code":"TypeError","message":"{words}"}}}}'
 
 
 @pytest.mark.parametrize(
