@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from .report import Refusal
 from .server_log import ServerLog
 from .terminal import complain
 from .upstreams import UpstreamOptions, upstream_options
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 MAX_CONCURRENT = 64
 PROBE_SECONDS = 30.0
@@ -52,6 +55,11 @@ PROBE_SECONDS = 30.0
     multiple=True,
     help="A site whose pages may ask, too, such as https://chat.example (repeatable).",
 )
+@click.option(
+    "--gateway",
+    is_flag=True,
+    help="Serve the OpenAI API as well, under /v1. Its key: AICHATFREE_GATEWAY_KEY, or gateway_key in the file.",
+)
 @server_options
 def serve(
     host: str,
@@ -61,6 +69,7 @@ def serve(
     no_probe: bool,
     no_page: bool,
     allow_origin: tuple[str, ...],
+    gateway: bool,
     settings: Settings,
     **model: Any,
 ) -> int:
@@ -78,7 +87,12 @@ def serve(
     if upstream is not None and max_concurrent is None:
         max_concurrent = MAX_CONCURRENT
 
+    api = _gateway(host, allow_origin, settings) if gateway else None
+
     def tell(url: str) -> None:
+        if api is not None:
+            _ask_itself(api, url, settings, options.model)
+            click.echo(f"The OpenAI API is on {url}/v1", err=True)
         wants = [name for name in ("password", "secret") if getattr(settings, name)]
         guarded = f", with {' and '.join(wants)}" if wants else ""
         browser = "" if no_page else ", or open it in a browser"
@@ -98,6 +112,7 @@ def serve(
                 allow_origins=allow_origin,
                 max_concurrent=max_concurrent,
                 page=not no_page,
+                subapps=None if api is None else {"/v1": api},
                 on_start=tell,
                 beside=None if upstream is None or no_probe else lambda: _probe(upstream),
             )
@@ -105,6 +120,28 @@ def serve(
             raise Refusal(f"--allow-origin: {error}") from error
     click.echo("Stopped.", err=True)
     return 0
+
+
+def _gateway(host: str, allow_origins: tuple[str, ...], settings: Settings) -> web.Application:
+    """The OpenAI API as a part of the server."""
+    from ..gateway.app import create_subapp
+    from ..gateway.local import check_key
+
+    try:
+        check_key(host, settings.gateway_key)
+        return create_subapp(api_key=settings.gateway_key, allow_origins=allow_origins, host=host)
+    except ValueError as error:
+        raise Refusal(f"--gateway: {error}") from error
+
+
+def _ask_itself(api: web.Application, url: str, settings: Settings, model: str | None) -> None:
+    """Let the gateway ask the server that it is a part of: from within, so it knows the site password."""
+    from .. import AsyncClient
+    from ..gateway.service import GATEWAY
+
+    label = {"model": model} if model else {}
+    client = AsyncClient(url, secret=settings.secret or "", password=settings.password or "", trust_env=False, **label)
+    api[GATEWAY].own(client)
 
 
 async def _probe(upstream: Any) -> None:
