@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
-_OF_THE_EXTRA = ("click", "rich", "prompt_toolkit", "platformdirs", "tomli")
+_OF_THE_EXTRA = ("click", "rich", "markdown_it", "prompt_toolkit", "platformdirs", "tomli")
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        args: What stands after ``aichatfree`` on the command line; None takes it from ``sys.argv``.
+        args: What stands after ``aichatfree`` on the command line; None is a program's own start: it takes
+            them from ``sys.argv``, and handles signals.
 
     Returns:
-        The exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+        The exit status: 0 for success, 1 for a failure, 2 for wrong usage, 128 and its number after a signal.
     """
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        return _print_version()
+    if args is not None:
+        return _run(args)
+    from . import signals
+    from .borrowed import abandon_all
+
+    signals.arm()
+    try:
+        status = _run(None)
+        signals.working(False)
+    except KeyboardInterrupt:
+        signals.working(False)
+        status = INTERRUPTED
+    except signals.Terminated as error:
+        signals.working(False)
+        status = 128 + error.number
+    abandon_all()
+    signals.disarm()
+    return status
+
+
+def _run(args: list[str] | None) -> int:
     try:
         from .program import run
 
@@ -36,7 +59,24 @@ def main(args: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _print_version() -> int:
+    """Answer without loading a library: scripts ask for the version often."""
+    from .. import __version__
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.write(f"aichatfree {__version__}\n")
+            sys.stdout.flush()
+    except (KeyboardInterrupt, OSError) as error:
+        from .program import report_outside  # the rare way may load what it needs
+
+        return report_outside(error)
+    return 0
+
+
 def _install_command() -> str:
+    from pathlib import Path
+
     root = Path(__file__).resolve().parents[2]
     # pip takes the name for the package that is installed already; a source tree that was never installed has a path.
     package = f"{root}[cli]" if (root / "setup.cfg").is_file() else "aichatfree[cli]"

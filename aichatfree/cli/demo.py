@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
 
+from .filter import visible
 from .options import examples, verbose_option
 from .printers import print_reply
+from .reading import read_argument
 from .report import Refusal
-from .terminal import as_text
 
 DEFAULT_PROMPT = "Hello! Who are you?"
 
@@ -31,7 +33,7 @@ def demo(prompt: tuple[str, ...], plain: bool) -> int:
     from .. import Client
     from ..server import LocalServer
 
-    question = as_text(" ".join(prompt)) if prompt else DEFAULT_PROMPT
+    question = read_argument(" ".join(prompt)) if prompt else DEFAULT_PROMPT
     if not question.strip():
         raise Refusal("the prompt is empty: give one, or none at all")
     with LocalServer() as server, Client(server.url, secret="", password="", trust_env=False) as client:
@@ -39,5 +41,12 @@ def demo(prompt: tuple[str, ...], plain: bool) -> int:
             print_reply(stream, plain=plain)
         if not sys.stdout.isatty():
             return 0
-        click.echo(f'\nThat came from {server.url}, inside this command. Next: aichatfree ask "{question}"', err=True)
+        click.echo(f"\nThat came from {server.url}, inside this command. Next: {next_step(question)}", err=True)
     return 0
+
+
+def next_step(question: str) -> str:
+    """The command that asks this of a server, as it can be typed into a shell on one line."""
+    if not question.isprintable() or visible(question) != question:
+        question = DEFAULT_PROMPT
+    return f"aichatfree ask {'-- ' if question.startswith('-') else ''}{shlex.quote(question)}"

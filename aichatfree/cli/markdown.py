@@ -2,126 +2,222 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from functools import lru_cache
+from contextlib import ExitStack
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.markdown import Markdown
-from rich.segment import Segment, SegmentLines
-from rich.spinner import Spinner
+from rich.console import ConsoleDimensions
+from rich.text import Text
 
+from .borrowed import borrow, in_background
+from .console import SafeConsole
+from .filter import visible
 from .keyboard import typing_unseen
-from .terminal import console, visible
+from .layout import lay_out, parser
+from .terminal import Screen, draw_around, size
 
 _FRAMES_PER_SECOND = 12
 _MAX_SHARE = 0.3
 """How much of the time may go into rendering, at most."""
+_SETTLED = 0.3
+"""Seconds for which a window must keep its size before anything that will be drawn again is drawn on it."""
+_BEGIN, _END = "\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h"
+"""No cursor and no wrapping while lines are drawn that are to be drawn over: each takes one row, however wide this
+terminal finds its characters. Both stand in one write with what is between them."""
+_WAITING = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/")
 
 
 class Rendered:
-    """Markdown. Blocks that are whole are printed for good; the last one is redrawn in place while it grows.
+    """Markdown. What no further text can change is printed for good; the rest is redrawn in place while it grows.
 
     All drawing is done by one thread, so that a reply that pauses is on the screen as far as it has come, and a fast
-    one does not wait for the screen.
+    one does not wait for the screen. What is redrawn is never more than the screen holds: no display can take back
+    what has scrolled away.
     """
 
-    def __init__(self) -> None:
-        self._text = ""
-        self._printed = 0
-        self._console = console()
-        self._waiting = Spinner("line" if self._console.options.ascii_only else "dots")
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
-        self._keyboard = typing_unseen()  # an echo would move the cursor
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._console = SafeConsole(screen)
+        self._received = ""
+        self._page = _Page(self._console)
+        self._tail: list[str] = []
+        self._stopped = False
+        self._size = size()
+        self._resized = 0.0
+        self._partial = ""
+        self._lock = threading.RLock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="aichatfree-screen", daemon=True)
+        self._open = ExitStack()
+        self._signs = itertools.cycle(_WAITING[self._console.options.ascii_only])
 
     def __enter__(self) -> Rendered:
-        self._keyboard.__enter__()
-        self._live.start()
+        self._open.enter_context(typing_unseen())  # an echo would move the cursor
+        self._open.enter_context(borrow(self))
+        draw_around(self._write_above)
         self._thread.start()
         return self
 
     def write(self, piece: str) -> None:
         """Take the next piece of the reply; it is drawn by and by."""
-        self._text += visible(piece)
+        self._received += piece
 
     def __exit__(self, *exc_info: object) -> None:
         self._ended.set()
         try:
             self._thread.join()
-        finally:  # also where a second Ctrl-C comes
-            self._live.stop()
-            self._keyboard.__exit__(None, None, None)
-            self._print(self._text[self._printed :])
+            with self._lock:
+                self._stopped = False
+                self._draw(last=True)
+        finally:
+            draw_around(None)
+            if self._partial:
+                self._screen.write(self._partial)
+            self._open.close()
+
+    def take(self) -> None:
+        """Draw; after a stop, on new lines."""
+        self._stopped = False
+
+    def give_back(self) -> None:
+        """Take away what would be drawn again, so that a stop leaves no second copy of it."""
+        with self._lock:
+            self._stopped = True
+            self._erase()
+
+    def abandon(self) -> None:
+        """Leave what is drawn, and the cursor below it."""
+        if self._lock.acquire(timeout=0.5):
+            self._stopped = True
+            self._screen.command(f"{_END}\x1b[0m" + ("\n" if self._tail else ""))
+            self._tail = []
 
     def _run(self) -> None:
         pause = 0.0
         while not self._ended.wait(pause):
             started = time.monotonic()
-            self._draw()
+            try:
+                with self._lock:
+                    if not self._stopped and not in_background(self._screen.fileno()):
+                        self._draw()
+            except (OSError, ValueError):
+                return  # the terminal is gone: whoever writes to it next will say so
             pause = max(1 / _FRAMES_PER_SECOND, (time.monotonic() - started) / _MAX_SHARE)
 
-    def _draw(self) -> None:
-        pending = self._text[self._printed :]
-        if whole := whole_blocks(pending):
-            self._live.update("")
-            self._print(pending[:whole])
-            pending = pending[whole:]
-        self._live.update(self._tail(pending) if pending.strip() or self._printed else self._waiting, refresh=True)
+    def _draw(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if size() != self._size:
+            self._size, self._resized = size(), now
+            self._console.size = ConsoleDimensions(*self._size)
+        done, growing = self._page.turn(visible(self._received), whole=last)
+        if not last and not done and not growing and not self._page.printed:
+            growing = [Text(next(self._signs))]
+        if last or now - self._resized < _SETTLED:
+            growing = []
+        tail = [self._console.paint(line) for line in growing[-max(1, self._size[1] - 2) :]]
+        if done or tail != self._tail:
+            printed = "".join(f"{self._console.paint(line)}\n" for line in done)
+            drawn = f"\x1b[?7l{_joined(tail)}" if tail else ""
+            self._screen.command(f"\x1b[?25l{self._up()}{printed}{drawn}{_END}")
+            self._tail = tail
 
-    def _print(self, text: str) -> None:
-        if lines := render(text, self._console):
-            if self._printed:
-                self._console.print()
-            self._console.print(SegmentLines(lines, new_lines=True))
-        self._printed += len(text)
+    def _erase(self) -> None:
+        if self._tail:
+            self._screen.command(self._up())
+            self._tail = []
 
-    def _tail(self, text: str) -> RenderableType:
-        """As many of the last lines as fit on the screen: no display can redraw what has scrolled away."""
-        lines = render(text, self._console)
-        if self._printed:
-            lines.insert(0, [])
-        return SegmentLines(lines[-max(1, self._console.height - 3) :], new_lines=True)
+    def _up(self) -> str:
+        """To the beginning of what is drawn, all of it removed."""
+        if not self._tail:
+            return ""
+        rows = min(len(self._tail), self._size[1]) - 1
+        return f"\r\x1b[{rows}A\x1b[J" if rows else "\r\x1b[J"
+
+    def _write_above(self, screen: Screen, text: str) -> None:
+        """Let others write: a log line stands above what is being drawn."""
+        with self._lock:
+            whole, newline, self._partial = (self._partial + text).rpartition("\n")
+            if newline:
+                self._erase()
+                screen.stream.write(whole + newline)
+                screen.stream.flush()
 
 
-def render(text: str, screen: Console) -> list[list[Segment]]:
-    """The lines of Markdown on a terminal, with one blank line between blocks.
+def _joined(lines: list[str]) -> str:
+    return "\n".join(lines)
 
-    HTML and the addresses of links and images are shown, and line breaks stay.
+
+class _Page:
+    """A growing text, as lines that are final and lines that are not.
+
+    Args:
+        console: Where it will be shown.
     """
-    lines: list[list[Segment]] = []
-    block: list[Token] = []
-    for token in _parser().parse(text):
-        for child in token.children or ():
-            if child.type == "softbreak":
-                child.type = "hardbreak"
-        block.append(token)
-        if token.level == 0 and token.nesting <= 0:
-            document = Markdown("", code_theme="ansi_dark", hyperlinks=False)
-            document.parsed, block = block, []
-            rendered = screen.render_lines(document, pad=False)
-            filled = [at for at, line in enumerate(rendered) if any(segment.text.strip() for segment in line)]
-            if filled:
-                lines += [[]] if lines else []
-                lines += rendered[filled[0] : filled[-1] + 1]
-    return lines
+
+    def __init__(self, console: SafeConsole) -> None:
+        self._console = console
+        self._read = 0
+        self._units = 0
+        self.printed = False
+        """Whether there are final lines."""
+
+    def turn(self, text: str, *, whole: bool) -> tuple[list[Text], list[Text]]:
+        """What has become final since the last call, and what further text may change.
+
+        Args:
+            text: All that has come so far.
+            whole: No more will come.
+        """
+        final: list[Text] = []
+        pending = text[self._read :]
+        end = len(pending) if whole else whole_blocks(pending)
+        if end:
+            for block in lay_out(pending[:end], self._console):
+                self._print(final, block, len(block))
+                self._units = 0
+            self._read += end
+            pending = pending[end:]
+        growing: list[Text] = []
+        if pending.strip():
+            first, *others = lay_out(pending, self._console) or [[]]
+            self._print(final, first, min(final_units(pending), len(first)))
+            if first and self.printed and not self._units:
+                growing.append(Text())
+            growing += [line for unit in first[self._units :] for line in unit]
+            for block in others:
+                growing += [Text(), *(line for unit in block for line in unit)]
+        return final, growing
+
+    def _print(self, final: list[Text], block: list[list[Text]], units: int) -> None:
+        if units > self._units:
+            if self.printed and not self._units:
+                final.append(Text())
+            final += [line for unit in block[self._units : units] for line in unit]
+            self._units = units
+            self.printed = True
 
 
 def whole_blocks(text: str) -> int:
     """How much of a growing text is blocks that no further text can change: all but the last one."""
     lines = text.split("\n")
-    tokens = _parser(inline=False).parse("\n".join(lines[:-1]))
-    starts = [token.map[0] for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
+    starts = [token.map[0] for token in _complete_lines(lines) if token.level == 0 and token.map and token.nesting >= 0]
     if len(starts) < 2:
         return 0
     return sum(len(line) + 1 for line in lines[: starts[-1]])
 
 
-@lru_cache
-def _parser(*, inline: bool = True) -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("image")
-    return parser if inline else parser.disable("inline")
+def final_units(text: str) -> int:
+    """How many units of the first block of a growing text no further text can change."""
+    tokens = _complete_lines(text.split("\n"))
+    if tokens and tokens[0].type == "fence":
+        told = len(tokens[0].info.split()) > 1
+        return tokens[0].content.count("\n") + told
+    if tokens and tokens[0].type in ("bullet_list_open", "ordered_list_open"):
+        return sum(token.type == "list_item_open" and token.level == 1 for token in tokens) - 1
+    return 0
+
+
+def _complete_lines(lines: list[str]) -> list[Token]:
+    return parser(inline=False).parse("\n".join(lines[:-1]))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import logging
 import os
-import warnings
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +14,10 @@ import click
 
 from ..errors import InvalidRequestError
 from .config import read_config
+from .keyboard import read_secret
+from .proxies import spare_loopback
 from .report import Refusal, as_options
+from .terminal import drop_output, one_line
 
 if TYPE_CHECKING:
     from .. import Client
@@ -32,10 +34,14 @@ _ENVIRONMENT = {
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to stderr as it is at that moment: a live display puts itself in between."""
+    """Writes to stderr as it is at that moment. A record is one line, whatever a server put into it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        try:
+            sys.stderr.write(f"{one_line(self.format(record))}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            drop_output(sys.stderr)  # that the log cannot be written does not stop the work
 
 
 def _start_logging(ctx: click.Context, param: click.Parameter, verbose: bool) -> None:
@@ -84,6 +90,7 @@ class Settings:
         if self.timeout is not None:
             more["timeout"] = self.timeout
         try:
+            spare_loopback(self.base_url)
             client = Client(self.base_url, secret=self.secret, password=self.password, proxy=self.proxy, **more)
         except InvalidRequestError as error:
             raise Refusal(self._blame(str(error))) from error
@@ -121,6 +128,9 @@ def resolve(given: dict[str, Any], config: str | None) -> Settings:
     for name in ("secret", "password"):
         if given.get(name) == "-":
             values[name] = ask_secret(name)
+        elif isinstance(values.get(name), str):
+            # Whoever keeps it in a file and passes that on does not mean the newline at the file's end.
+            values[name] = values[name].removesuffix("\n").removesuffix("\r")
     return Settings(**values, sources=sources)
 
 
@@ -128,14 +138,17 @@ def ask_secret(name: str) -> str:
     """Ask for a password or secret at the terminal, without echo.
 
     Raises:
-        Refusal: There is no terminal.
+        Refusal: There is no terminal, or nothing that could be a password was typed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)
-        try:
-            return getpass.getpass(f"{name.capitalize()}: ")
-        except (getpass.GetPassWarning, EOFError) as error:
-            raise Refusal(f"there is no terminal to ask for the {name} at: set {_ENVIRONMENT[name]} instead") from error
+    try:
+        secret = read_secret(f"{name.capitalize()}: ")
+    except EOFError:
+        raise Refusal(f"no {name} was typed") from None
+    except UnicodeDecodeError:
+        raise Refusal(f"the {name} could not be read as text: check that the locale fits this terminal") from None
+    if secret is None:
+        raise Refusal(f"there is no terminal to ask for the {name} at: set {_ENVIRONMENT[name]} instead")
+    return secret
 
 
 _SEEN = "Other users of this machine can see it on the command line; - asks for it."

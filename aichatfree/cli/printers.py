@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol
 
-from .terminal import console, visible
+from .filter import visible
+from .terminal import Screen, write_exactly
+
+_CANNOT_DRAW = ("dumb", "unknown")
 
 
 class Printer(Protocol):
@@ -33,11 +37,11 @@ def printer(*, plain: bool = False) -> Printer:
     """
     if not sys.stdout.isatty():
         return _Piped()
-    if plain or console().is_dumb_terminal:
+    if plain or os.environ.get("TERM", "").lower() in _CANNOT_DRAW or not isinstance(sys.stdout, Screen):
         return _Typed()
     from .markdown import Rendered
 
-    return Rendered()
+    return Rendered(sys.stdout)
 
 
 def print_reply(pieces: Iterable[str], *, plain: bool = False) -> None:
@@ -59,28 +63,33 @@ class _Piped:
         return self
 
     def write(self, piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        write_exactly(piece)
 
     def __exit__(self, *exc_info: object) -> None:
         pass
 
 
 class _Typed:
-    """Plain text on a terminal: nothing the terminal would obey, and a newline at the end."""
+    """Plain text on a terminal, at once: nothing the terminal would obey, and a newline at the end."""
 
     def __init__(self) -> None:
         self._last = "\n"
+        self._held = ""
 
     def __enter__(self) -> Printer:
         return self
 
     def write(self, piece: str) -> None:
-        sys.stdout.write(visible(piece))
+        piece = self._held + piece
+        self._held = "\r" if piece.endswith("\r") else ""  # half a newline, perhaps
+        self._write(piece.removesuffix(self._held))
+
+    def _write(self, text: str) -> None:
+        shown = visible(text)
+        sys.stdout.write(shown)
         sys.stdout.flush()
-        self._last = piece[-1:] or self._last
+        self._last = shown[-1:] or self._last
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._last != "\n":
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+        if self._held or self._last != "\n":
+            self._write("\n")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
 import click
 
 from .._core.version import version
+from . import signals
 from .config import config_path
 from .options import examples, verbose_option
-from .report import WRONG_USAGE, report
+from .report import WRONG_USAGE, flush, report
 from .terminal import prepare_streams
 
 COMMANDS = ("ask", "chat", "check", "batch", "history", "config", "serve", "demo", "completion")
@@ -67,21 +69,31 @@ class Program(click.Group):
         try:
             value = super().main(*args, **named)
             status = value if isinstance(value, int) else 0
-            sys.stdout.flush()
         except ModuleNotFoundError:
             raise  # whoever called knows what to do about it
         except BaseException as error:
             status = report(error)
+        status = flush(status)
+        signals.working(False)
+        if (number := signals.received()) is not None and number != signal.SIGINT:
+            status = 128 + number  # whatever a command makes of it
         if standalone:
             sys.exit(status)
         return status
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and report here what click would treat in its own way."""
+        signals.working(True)
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, OSError) as error:
             return report(error)
+
+
+def report_outside(error: BaseException) -> int:
+    """Report what went wrong before the program began; return the exit status."""
+    prepare_streams()
+    return flush(report(error))
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import traceback
 
 import click
 
 from ..errors import AIChatFreeError, APIError, InvalidRequestError
-from . import INTERRUPTED
+from . import INTERRUPTED, signals
 from .terminal import complain, drop_output
 
 FAILED = 1
 WRONG_USAGE = 2
+CLOSED_PIPE = 128 + 13
+"""Nobody reads the output any more: 128 and the number of SIGPIPE, as shells have it."""
 _DEVICE_TROUBLE = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 # The library speaks of its arguments; here they are options.
@@ -41,11 +44,13 @@ def report(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else FAILED
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if (number := signals.received()) is not None:  # whatever else went wrong since, it ends the program
+        return 128 + number
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         drop_output()  # whoever reads has read enough
-        return 0
+        return CLOSED_PIPE
     if isinstance(error, click.ClickException):
         complain(_usage(error))
         return error.exit_code
@@ -55,11 +60,35 @@ def report(error: BaseException) -> int:
         return WRONG_USAGE if refused_here else FAILED
     if isinstance(error, OSError):
         complain(os_words(error))
+        if error.filename is None and error.errno in _DEVICE_TROUBLE:
+            drop_output()
         return FAILED
     if logging.getLogger("aichatfree").isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
+        sys.stderr.write("".join(traceback.format_exception(error)))
     complain(f"a fault of this program, {type(error).__name__}: {error}; --verbose shows where, please report it")
     return FAILED
+
+
+def flush(status: int) -> int:
+    """Send what is left in stdout and stderr, so that nothing is left to fail at the end of the interpreter.
+
+    Args:
+        status: The exit status so far.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        failed = report(error)
+        drop_output()
+        status = status or failed
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        drop_output(sys.stderr)
+    return status
 
 
 def as_options(text: str) -> str:

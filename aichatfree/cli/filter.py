@@ -1,0 +1,41 @@
+"""Which characters of a text may reach a terminal. Pure functions: nothing here writes or knows a library."""
+
+from __future__ import annotations
+
+import re
+
+REPLACEMENT = "\ufffd"
+
+_STEERING = (
+    "\x00-\x08\x0b-\x1f"  # C0 but tab and newline
+    "\x7f-\x9f"  # DEL, and C1: a single character that begins a command, as ESC with its letter does
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # bidi: one that is not closed turns the rest of the line around
+)
+_CONTROLS = re.compile(f"[{_STEERING}]")
+_NEWLINES = re.compile("\r\n?|[\u2028\u2029]")
+_COLOURS_OR_CONTROLS = re.compile(f"(\x1b\\[[0-9;]*m)|[{_STEERING}]")
+_NOT_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """``text`` with nothing in it that a terminal would obey but newlines and tabs; every kind of newline is that one."""
+    return _CONTROLS.sub(REPLACEMENT, _NEWLINES.sub("\n", text))
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, with nothing in it that a terminal would obey."""
+    return _CONTROLS.sub(REPLACEMENT, " ".join(text.split()))
+
+
+def coloured(text: str) -> str:
+    """What our own renderer composed: its colours pass, and no other command of a terminal."""
+    return _COLOURS_OR_CONTROLS.sub(lambda found: found[1] or REPLACEMENT, text)
+
+
+def escape_json(text: str) -> str:
+    """JSON that means the same, where what a terminal might obey, or what is half a character, is an escape.
+
+    Args:
+        text: JSON, in which C0 is escaped already.
+    """
+    return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

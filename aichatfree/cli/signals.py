@@ -1,0 +1,119 @@
+"""Signals: whatever ends or stops the program, the terminal is left as it was found, and there is no traceback.
+
+The first signal to end becomes an exception, so that what has come of a reply is shown and files are closed. Until the
+work begins, after it, and from the second signal on, the program ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from .borrowed import abandon_all, give_all_back, take_all_again
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+_PATIENCE = 5.0
+"""Seconds that remain for an orderly end after SIGTERM and SIGHUP: a terminal that is paused would hold it up."""
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP has come.
+
+    Args:
+        number: The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _State:
+    working = False
+    """Whether a signal may become an exception."""
+    received: int | None = None
+
+
+def arm() -> None:
+    """From now on signals end the program quietly. What is ignored, as under ``nohup``, stays ignored."""
+    for name in _ENDING:
+        _install(name, _end)
+    _install("SIGTSTP", _stop)
+    _install("SIGCONT", _continue)
+    sys.unraisablehook = _unraisable
+
+
+def working(yes: bool) -> None:
+    """Say whether there is something to be ended in order."""
+    _State.working = yes
+
+
+def handled() -> None:
+    """The interruption was dealt with, and the program goes on: the next one is a first one again."""
+    _State.received = None
+
+
+def received() -> int | None:
+    """The signal that is ending the program, if any."""
+    return _State.received
+
+
+def disarm() -> None:
+    """The program is over: nothing is left that a signal could disturb."""
+    for name in (*_ENDING, "SIGTSTP", "SIGCONT"):
+        if hasattr(signal, name):
+            number = getattr(signal, name)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _install(name: str, handler: Any) -> None:
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+        signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if not _State.working or _State.received is not None:
+        _end_now(number)
+    _State.received = number
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    watch = threading.Timer(_PATIENCE, _end_now, [number])
+    watch.daemon = True
+    watch.start()
+    raise Terminated(number)
+
+
+def _end_now(number: int) -> None:
+    abandon_all()
+    os._exit(128 + number)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Ctrl-Z: give the terminal back, stop, and continue here."""
+    give_all_back()
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)  # os.kill might be a moment late
+    signal.signal(signal.SIGTSTP, _stop)
+    take_all_again()
+
+
+def _continue(number: int, frame: FrameType | None) -> None:
+    """``fg`` after ``bg``: the terminal is ours again."""
+    take_all_again()
+
+
+def _unraisable(unraisable: Any) -> None:
+    """An exception of ours that came up where Python drops exceptions, in ``__del__``, is raised once more."""
+    if isinstance(unraisable.exc_value, (KeyboardInterrupt, Terminated)):
+        number, _State.received = _State.received, None
+        with contextlib.suppress(OSError):
+            os.kill(os.getpid(), number or signal.SIGINT)
+        return
+    sys.__unraisablehook__(unraisable)
