@@ -12,11 +12,14 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from ..errors import InvalidRequestError
+from . import signals
 from .chat_commands import COMMANDS
+from .editor import editor_output
 from .folders import user_folder
 from .report import os_words
 from .store import private_folder
-from .terminal import complain
+from .terminal import as_text, complain
 
 _WITH_A_FILE = ("/save ", "/save! ", "/load ", "/file ")
 
@@ -39,16 +42,26 @@ class Input:
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
             enable_open_in_editor=True,
+            enable_suspend=True,
+            output=editor_output(),
         )
 
     def read(self) -> str:
-        """The next message.
+        """The next message, as it was typed.
 
         Raises:
             EOFError: Ctrl-D, with nothing typed.
             KeyboardInterrupt: Ctrl-C; what was typed is in the history.
+            InvalidRequestError: What was typed is not text in the encoding of this terminal.
         """
-        return self._session.prompt()
+        signals.handled()
+        typed = self._session.prompt()
+        try:
+            return as_text(typed)
+        except UnicodeDecodeError:
+            raise InvalidRequestError(
+                "this could not be read as text and was not sent: start aichatfree in a UTF-8 locale, as LC_ALL=C.UTF-8"
+            ) from None
 
 
 def _keys() -> KeyBindings:

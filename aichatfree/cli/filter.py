@@ -12,14 +12,20 @@ _STEERING = (
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # bidi: one that is not closed turns the rest of the line around
 )
 _CONTROLS = re.compile(f"[{_STEERING}]")
+_CONTROLS_BUT_RETURN = re.compile(f"(?!\r)[{_STEERING}]")
 _NEWLINES = re.compile("\r\n?|[\u2028\u2029]")
 _COLOURS_OR_CONTROLS = re.compile(f"(\x1b\\[[0-9;]*m)|[{_STEERING}]")
 _NOT_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """``text`` with nothing in it that a terminal would obey but newlines and tabs; every kind of newline is that one."""
+    """``text`` with nothing in it that a terminal would obey but tabs and newlines, of whatever kind they were."""
     return _CONTROLS.sub(REPLACEMENT, _NEWLINES.sub("\n", text))
+
+
+def edited(text: str) -> str:
+    """What a line editor shows of what is typed; it moves to the beginning of a line by carriage returns."""
+    return _CONTROLS_BUT_RETURN.sub(REPLACEMENT, text)
 
 
 def one_line(text: str) -> str:
