@@ -53,7 +53,8 @@ def chat(system: str | None, go_on: bool, resume: str | None, no_log: bool, plai
         else:
             session.take(Talk(system=(settings.system if system is None else system) or None))
         session.take_system(system)
-        converse(session)
+        with typing_unseen(keys=True):  # between two messages, too, keys are kept for the line editor
+            converse(session)
     return 0
 
 

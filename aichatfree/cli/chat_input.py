@@ -54,7 +54,7 @@ class Input:
             KeyboardInterrupt: Ctrl-C; what was typed is in the history.
             InvalidRequestError: What was typed is not text in the encoding of this terminal.
         """
-        signals.handled()
+        signals.go_on()
         typed = self._session.prompt()
         try:
             return as_text(typed)

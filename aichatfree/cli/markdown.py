@@ -11,21 +11,16 @@ from markdown_it.token import Token
 from rich.console import ConsoleDimensions
 from rich.text import Text
 
-from .borrowed import borrow, in_background
 from .console import SafeConsole
+from .drawing import Drawing
 from .filter import visible
 from .keyboard import typing_unseen
 from .layout import lay_out, parser
-from .terminal import Screen, draw_around, size
+from .terminal import Screen
 
 _FRAMES_PER_SECOND = 12
 _MAX_SHARE = 0.3
 """How much of the time may go into rendering, at most."""
-_SETTLED = 0.3
-"""Seconds for which a window must keep its size before anything that will be drawn again is drawn on it."""
-_BEGIN, _END = "\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h"
-"""No cursor and no wrapping while lines are drawn that are to be drawn over: each takes one row, however wide this
-terminal finds its characters. Both stand in one write with what is between them."""
 _WAITING = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/")
 
 
@@ -33,21 +28,17 @@ class Rendered:
     """Markdown. What no further text can change is printed for good; the rest is redrawn in place while it grows.
 
     All drawing is done by one thread, so that a reply that pauses is on the screen as far as it has come, and a fast
-    one does not wait for the screen. What is redrawn is never more than the screen holds: no display can take back
-    what has scrolled away.
+    one does not wait for the screen.
+
+    Args:
+        screen: The terminal.
     """
 
     def __init__(self, screen: Screen) -> None:
-        self._screen = screen
         self._console = SafeConsole(screen)
-        self._received = ""
+        self._drawing = Drawing(screen)
         self._page = _Page(self._console)
-        self._tail: list[str] = []
-        self._stopped = False
-        self._size = size()
-        self._resized = 0.0
-        self._partial = ""
-        self._lock = threading.RLock()
+        self._received = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="aichatfree-screen", daemon=True)
         self._open = ExitStack()
@@ -55,8 +46,7 @@ class Rendered:
 
     def __enter__(self) -> Rendered:
         self._open.enter_context(typing_unseen())  # an echo would move the cursor
-        self._open.enter_context(borrow(self))
-        draw_around(self._write_above)
+        self._open.enter_context(self._drawing)
         self._thread.start()
         return self
 
@@ -68,85 +58,29 @@ class Rendered:
         self._ended.set()
         try:
             self._thread.join()
-            with self._lock:
-                self._stopped = False
-                self._draw(last=True)
+            self._draw(last=True)
         finally:
-            draw_around(None)
-            if self._partial:
-                self._screen.write(self._partial)
             self._open.close()
-
-    def take(self) -> None:
-        """Draw; after a stop, on new lines."""
-        self._stopped = False
-
-    def give_back(self) -> None:
-        """Take away what would be drawn again, so that a stop leaves no second copy of it."""
-        with self._lock:
-            self._stopped = True
-            self._erase()
-
-    def abandon(self) -> None:
-        """Leave what is drawn, and the cursor below it."""
-        if self._lock.acquire(timeout=0.5):
-            self._stopped = True
-            self._screen.command(f"{_END}\x1b[0m" + ("\n" if self._tail else ""))
-            self._tail = []
 
     def _run(self) -> None:
         pause = 0.0
         while not self._ended.wait(pause):
             started = time.monotonic()
             try:
-                with self._lock:
-                    if not self._stopped and not in_background(self._screen.fileno()):
+                with self._drawing.lock:
+                    if self._drawing.usable:
                         self._draw()
             except (OSError, ValueError):
                 return  # the terminal is gone: whoever writes to it next will say so
             pause = max(1 / _FRAMES_PER_SECOND, (time.monotonic() - started) / _MAX_SHARE)
 
     def _draw(self, *, last: bool = False) -> None:
-        now = time.monotonic()
-        if size() != self._size:
-            self._size, self._resized = size(), now
-            self._console.size = ConsoleDimensions(*self._size)
-        done, growing = self._page.turn(visible(self._received), whole=last)
-        if not last and not done and not growing and not self._page.printed:
+        self._console.size = ConsoleDimensions(*self._drawing.room())
+        final, growing = self._page.turn(visible(self._received), whole=last)
+        if not final and not growing and not self._page.printed:
             growing = [Text(next(self._signs))]
-        if last or now - self._resized < _SETTLED:
-            growing = []
-        tail = [self._console.paint(line) for line in growing[-max(1, self._size[1] - 2) :]]
-        if done or tail != self._tail:
-            printed = "".join(f"{self._console.paint(line)}\n" for line in done)
-            drawn = f"\x1b[?7l{_joined(tail)}" if tail else ""
-            self._screen.command(f"\x1b[?25l{self._up()}{printed}{drawn}{_END}")
-            self._tail = tail
-
-    def _erase(self) -> None:
-        if self._tail:
-            self._screen.command(self._up())
-            self._tail = []
-
-    def _up(self) -> str:
-        """To the beginning of what is drawn, all of it removed."""
-        if not self._tail:
-            return ""
-        rows = min(len(self._tail), self._size[1]) - 1
-        return f"\r\x1b[{rows}A\x1b[J" if rows else "\r\x1b[J"
-
-    def _write_above(self, screen: Screen, text: str) -> None:
-        """Let others write: a log line stands above what is being drawn."""
-        with self._lock:
-            whole, newline, self._partial = (self._partial + text).rpartition("\n")
-            if newline:
-                self._erase()
-                screen.stream.write(whole + newline)
-                screen.stream.flush()
-
-
-def _joined(lines: list[str]) -> str:
-    return "\n".join(lines)
+        printed = "".join(f"{self._console.paint(line)}\n" for line in final)
+        self._drawing.show(printed, [self._console.paint(line) for line in growing], last=last)
 
 
 class _Page:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Protocol
 
 from .filter import visible
@@ -23,9 +22,7 @@ class Printer(Protocol):
     def write(self, piece: str) -> None:
         """Write the next piece."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """End the reply, also where it broke off."""
 
 

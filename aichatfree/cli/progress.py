@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sized
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from .terminal import console
+from .drawing import Drawing
+from .terminal import Screen, size
 
-if TYPE_CHECKING:
-    from .batch_output import Output
+_BETWEEN = 0.1
+"""Seconds between two drawings, at least."""
+_BAR = 30
+
+
+class Done(Protocol):
+    """What is done: by its number, each line that is answered or failed."""
+
+    @property
+    def digests(self) -> Sized:
+        """All that is done."""
+        raise NotImplementedError
+
+    @property
+    def failed(self) -> Sized:
+        """What of it failed."""
+        raise NotImplementedError
 
 
 class Progress:
@@ -20,38 +39,46 @@ class Progress:
         results: Those that are done.
     """
 
-    def __init__(self, total: int, results: Output) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
+    def __init__(self, total: int, results: Done) -> None:
+        self._total = total
         self._results = results
-        self._bar = Bar(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[failed]}", style="red"),
-            console=console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=total, completed=len(results.digests), rate="", failed="")
+        self._before = len(results.digests)
+        self._started = time.monotonic()
+        self._shown = 0.0
+        self._drawing = Drawing(sys.stderr) if isinstance(sys.stderr, Screen) else None
+        self._open = ExitStack()
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        if self._drawing is not None:
+            self._open.enter_context(self._drawing)
+            self.update()
         return self
 
     def update(self) -> None:
         """Show what is done now."""
-        (task,) = self._bar.tasks
-        self._bar.update(
-            self._task,
-            completed=len(self._results.digests),
-            rate=f"{task.speed * 60:.0f}/min" if task.speed else "",
-            failed=f"{len(self._results.failed)} failed" if self._results.failed else "",
-        )
+        now = time.monotonic()
+        if self._drawing is not None and now - self._shown >= _BETWEEN and self._drawing.usable:
+            self._shown = now
+            self._drawing.show("", [self._line(now)])
+
+    def _line(self, now: float) -> str:
+        done, failed = len(self._results.digests), len(self._results.failed)
+        rate = (done - self._before) / max(now - self._started, 0.001)
+        told = [f"{done}/{self._total}"]
+        if rate:
+            seconds = round((self._total - done) / rate)
+            told += [f"{rate * 60:.0f}/min", f"{seconds // 60}:{seconds % 60:02} left"]
+        if failed:
+            told.append(f"{failed} failed")
+        text = "  ".join(told)
+        columns, _ = size()
+        bar = min(_BAR, columns - len(text) - 4)
+        if bar < 5:
+            return text
+        filled = bar * done // max(1, self._total)
+        return f"[{'#' * filled}{'.' * (bar - filled)}] {text}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._open.close()

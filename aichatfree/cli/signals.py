@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ from .borrowed import abandon_all, give_all_back, take_all_again
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 _PATIENCE = 5.0
-"""Seconds that remain for an orderly end after SIGTERM and SIGHUP: a terminal that is paused would hold it up."""
+"""Seconds that remain for an orderly end: a terminal that is paused, as by Ctrl-S, would hold it up for ever."""
 
 
 class Terminated(BaseException):
@@ -37,6 +38,10 @@ class _State:
     working = False
     """Whether a signal may become an exception."""
     received: int | None = None
+    since = 0.0
+    """When it came."""
+    goes_on = False
+    """Whether the program goes on after Ctrl-C, so that people type it more than once and do not mean its end."""
 
 
 def arm() -> None:
@@ -53,9 +58,10 @@ def working(yes: bool) -> None:
     _State.working = yes
 
 
-def handled() -> None:
-    """The interruption was dealt with, and the program goes on: the next one is a first one again."""
+def go_on() -> None:
+    """A program that goes on after Ctrl-C has dealt with one, if there was one: the next one is a first one again."""
     _State.received = None
+    _State.goes_on = True
 
 
 def received() -> int | None:
@@ -79,9 +85,12 @@ def _install(name: str, handler: Any) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
+    if _State.goes_on and number == _State.received == signal.SIGINT and now - _State.since < _PATIENCE:
+        return  # it is being dealt with
     if not _State.working or _State.received is not None:
         _end_now(number)
-    _State.received = number
+    _State.received, _State.since = number, now
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     watch = threading.Timer(_PATIENCE, _end_now, [number])
