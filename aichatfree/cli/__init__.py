@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -61,17 +62,35 @@ def _run(args: list[str] | None) -> int:
 
 def _print_version() -> int:
     """Answer without loading a library: scripts ask for the version often."""
-    from .. import __version__
-
     try:
         if sys.stdout is not None:
-            sys.stdout.write(f"aichatfree {__version__}\n")
+            sys.stdout.write(f"aichatfree {_version()}\n")
             sys.stdout.flush()
     except (KeyboardInterrupt, OSError) as error:
-        from .program import report_outside  # the rare way may load what it needs
+        from .report import report  # the rare way may load what it needs
+        from .terminal import drop_output
 
-        return report_outside(error)
+        drop_output()
+        return report(error)
     return 0
+
+
+def _version() -> str:
+    """The installed version, read off the name of the distribution's folder where there is one and nothing else."""
+    for folder in sys.path:
+        try:
+            names = [name for name in os.listdir(folder or ".") if name.startswith("aichatfree")]  # noqa: PTH208 - fast
+        except OSError:
+            continue
+        found = [name for name in names if name.endswith((".dist-info", ".egg-info"))]
+        if found:
+            number = found[0].removeprefix("aichatfree-").removesuffix(".dist-info")
+            if len(found) == 1 and number.replace(".", "").isalnum():
+                return number
+            break
+    from .. import __version__
+
+    return __version__
 
 
 def _install_command() -> str:

@@ -12,9 +12,10 @@ from typing import Any
 from .borrowed import borrow, in_foreground
 
 try:
-    import termios
+    import termios as _termios
 except ImportError:  # Windows, which shows nothing before it is read
-    termios = None  # type: ignore[assignment]
+    _termios = None  # type: ignore[assignment]
+termios: Any = _termios
 
 _INPUT, _LOCAL = 0, 3
 """Where tcgetattr has the flags for input and for local behaviour."""

@@ -18,6 +18,7 @@ class Printer(Protocol):
 
     def __enter__(self) -> Printer:
         """Begin."""
+        raise NotImplementedError
 
     def write(self, piece: str) -> None:
         """Write the next piece."""

@@ -81,6 +81,15 @@ class Program(click.Group):
             sys.exit(status)
         return status
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; that a help text cannot be written is reported here."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except OSError as error:
+            raise click.exceptions.Exit(report(error)) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and report here what click would treat in its own way."""
         signals.working(True)
@@ -88,12 +97,6 @@ class Program(click.Group):
             return super().invoke(ctx)
         except (KeyboardInterrupt, OSError) as error:
             return report(error)
-
-
-def report_outside(error: BaseException) -> int:
-    """Report what went wrong before the program began; return the exit status."""
-    prepare_streams()
-    return flush(report(error))
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:

@@ -6,7 +6,6 @@ work begins, after it, and from the second signal on, the program ends at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -122,7 +121,8 @@ def _unraisable(unraisable: Any) -> None:
     """An exception of ours that came up where Python drops exceptions, in ``__del__``, is raised once more."""
     if isinstance(unraisable.exc_value, (KeyboardInterrupt, Terminated)):
         number, _State.received = _State.received, None
-        with contextlib.suppress(OSError):
-            os.kill(os.getpid(), number or signal.SIGINT)
+        again = threading.Timer(0.01, os.kill, [os.getpid(), number or signal.SIGINT])  # when this hook is done
+        again.daemon = True
+        again.start()
         return
     sys.__unraisablehook__(unraisable)
