@@ -90,7 +90,7 @@ def _version() -> str:
             break
     from .. import __version__
 
-    return __version__
+    return str(__version__)
 
 
 def _install_command() -> str:

@@ -134,7 +134,7 @@ class _Layout:
         return result
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
-        return list(text.wrap(self._console, max(2, width), justify="left", overflow="fold", tab_size=4))
+        return list(text.wrap(self._console, max(2, width), overflow="fold", tab_size=4))
 
     def _code(self, node: SyntaxTreeNode) -> Unit:
         from .highlight import highlight

@@ -154,4 +154,4 @@ def final_units(text: str) -> int:
 
 
 def _complete_lines(lines: list[str]) -> list[Token]:
-    return parser(inline=False).parse("\n".join(lines[:-1]))
+    return parser(inline=False).parse("".join(f"{line}\n" for line in lines[:-1]))
