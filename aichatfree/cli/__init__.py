@@ -41,7 +41,7 @@ def main(args: list[str] | None = None) -> int:
         signals.working(False)
         status = 128 + error.number
     abandon_all()
-    signals.disarm()
+    signals.finish()
     return status
 
 

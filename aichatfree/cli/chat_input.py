@@ -15,7 +15,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from ..errors import InvalidRequestError
 from . import signals
 from .chat_commands import COMMANDS
-from .editor import editor_output
+from .editor import editing, editor_output
 from .folders import user_folder
 from .report import os_words
 from .store import private_folder
@@ -55,7 +55,8 @@ class Input:
             InvalidRequestError: What was typed is not text in the encoding of this terminal.
         """
         signals.go_on()
-        typed = self._session.prompt()
+        with editing():
+            typed = self._session.prompt()
         try:
             return as_text(typed)
         except UnicodeDecodeError:

@@ -35,8 +35,8 @@ class _Modes:
         self._found = termios.tcgetattr(descriptor)
         self._wanted = termios.tcgetattr(descriptor)
         self._prompt = prompt
-        self._given_back = False
         change(self._wanted)
+        self._given_back = False
 
     def take(self) -> None:
         """Set the changed modes."""
@@ -48,11 +48,16 @@ class _Modes:
         self._given_back = False
 
     def give_back(self) -> None:
+        """Set the modes that were found; remember those of now, as the line editor has its own."""
+        if not self._given_back and in_foreground(self._descriptor):
+            with suppress(termios.error):
+                self._wanted = termios.tcgetattr(self._descriptor)
+        self.abandon()
+
+    def abandon(self) -> None:
         """Set the modes that were found."""
         self._set(self._found)
         self._given_back = True
-
-    abandon = give_back
 
     def _set(self, modes: list[Any]) -> None:
         if in_foreground(self._descriptor):

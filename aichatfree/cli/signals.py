@@ -21,15 +21,15 @@ _PATIENCE = 5.0
 """Seconds that remain for an orderly end: a terminal that is paused, as by Ctrl-S, would hold it up for ever."""
 
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP has come.
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP has come; a kind of SystemExit, as event loops hold back other exceptions.
 
     Args:
         number: The signal's number.
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__(128 + number)
         self.number = number
 
 
@@ -68,13 +68,11 @@ def received() -> int | None:
     return _State.received
 
 
-def disarm() -> None:
-    """The program is over: nothing is left that a signal could disturb."""
-    for name in (*_ENDING, "SIGTSTP", "SIGCONT"):
-        if hasattr(signal, name):
-            number = getattr(signal, name)
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
+def finish() -> None:
+    """The status is known. While the interpreter ends, which it does in a moment, Ctrl-C changes nothing any more."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
+    if all(thread.daemon for thread in others):  # else it may wait for them, and must not do so for ever
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _install(name: str, handler: Any) -> None:

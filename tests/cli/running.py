@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .screen import Person, environment
+from .screen import JOB_CONTROL, Person, environment
 
 
 class Command:
@@ -34,6 +34,12 @@ class Command:
             **{"capture_output": True, **given, **options},
         )
 
+    def run_python(self, code: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a program that uses the command."""
+        return subprocess.run(
+            [sys.executable, "-c", code], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=50
+        )
+
     def start(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(
@@ -42,6 +48,10 @@ class Command:
 
     def person(self, *args: str, columns: int = 80, lines: int = 24, **env: str) -> Person:
         return Person(*args, env={**self.env, **env}, columns=columns, lines=lines)
+
+    def job(self, *args: str, **env: str) -> Person:
+        """As a job of a shell, which can be stopped and continued, and that tells how it ended."""
+        return Person(*args, env={**self.env, **env}, shell=["-c", JOB_CONTROL])
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 
 import pexpect
 import pyte
+from wcwidth import wcwidth
 
-ENTER, CTRL_C, CTRL_D, UP = "\r", "\x03", "\x04", "\x1b[A"
+ENTER, CTRL_C, CTRL_D, CTRL_Z, UP = "\r", "\x03", "\x04", "\x1a", "\x1b[A"
 ALT_ENTER = "\x1b\r"
+
+
+JOB_CONTROL = """
+import os, signal, sys, termios
+found = termios.tcgetattr(0)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+print(f"[job {job}]", flush=True)
+while True:
+    _, status = os.waitpid(job, os.WUNTRACED)
+    os.tcsetpgrp(0, os.getpgrp())
+    left = "as found" if termios.tcgetattr(0) == found else "changed"
+    if not os.WIFSTOPPED(status):
+        print(f"[ended {os.waitstatus_to_exitcode(status)}, {left}]", flush=True)
+        break
+    print(f"[stopped, {left}]", flush=True)
+    termios.tcsetattr(0, termios.TCSANOW, found)
+    sys.stdin.readline()
+    os.tcsetpgrp(0, job)
+    os.killpg(job, signal.SIGCONT)
+"""
+"""As much of a shell as job control needs. It tells when its job stops or ends, and how that left the terminal."""
+
+
+class Screen(pyte.HistoryScreen):
+    """What a plain terminal shows: of an emoji that is several, joined by zero-width signs, it draws each by itself."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(sign for sign in data if wcwidth(sign) > 0 or unicodedata.combining(sign)))
 
 
 class Person:
     """Someone who runs ``aichatfree`` with ``args`` in a window of ``columns`` by ``lines``."""
 
-    def __init__(self, *args: str, env: Mapping[str, str], columns: int = 80, lines: int = 24) -> None:
-        self.screen = pyte.HistoryScreen(columns, lines, history=2000, ratio=0.5)
+    def __init__(
+        self, *args: str, env: Mapping[str, str], columns: int = 80, lines: int = 24, shell: Sequence[str] = ()
+    ) -> None:
+        self.screen = Screen(columns, lines, history=2000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", "aichatfree", *args],
+            [*shell, "-m", "aichatfree", *args],
             env={"TERM": "xterm-256color", **env},  # type: ignore[arg-type]
             dimensions=(lines, columns),
             timeout=20,
@@ -77,6 +116,26 @@ class Person:
         self.raw += data
         self._stream.feed(data)
         return True
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the window, as with the mouse."""
+        self.screen.resize(lines, columns)
+        self.process.setwinsize(lines, columns)
+
+    def watch(self, seconds: float) -> None:
+        """Take what is written in this time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read():
+            pass
+
+    def assert_left_as_found(self) -> None:
+        """What escape sequences switched on or off is as it was."""
+        usual = {"25": "h", "7": "h", "2004": "l", "1049": "l", "1000": "l", "1006": "l", "1": "l"}
+        for mode, last in usual.items():
+            words = re.findall(rb"\x1b\[\?" + mode.encode() + rb"([hl])", self.raw)
+            assert not words or words[-1] == last.encode(), f"mode {mode} was left switched"
+        colours = re.findall(rb"\x1b\[([\d;]*)m", self.raw)
+        assert not colours or colours[-1] in (b"", b"0"), "colours were left on"
 
 
 def environment(**changes: str) -> dict[str, str]:

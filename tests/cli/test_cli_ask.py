@@ -111,7 +111,7 @@ def test_a_closed_pipe_is_no_trouble(aichatfree: Command, server: ScriptedServer
         assert process.stderr is not None
         assert process.stdout.readline() == b"A line of text\n"
         process.stdout.close()
-        assert process.wait(20) == 0
+        assert process.wait(20) == 141
         assert process.stderr.read() == b""
     server.wait_connections(0)
 

@@ -106,4 +106,4 @@ def test_the_demo_is_quiet_on_a_closed_pipe(aichatfree: Command) -> None:
     os.close(read)
     with open(write, "wb") as closed:
         done = aichatfree("demo", capture_output=False, stdout=closed, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -47,20 +47,6 @@ def test_markdown_is_rendered_and_nothing_is_lost_or_doubled(
     assert "\x1b[" in person.raw.decode()
 
 
-def test_a_reply_longer_than_the_screen_shows_its_end_while_it_grows(
-    aichatfree: Command, server: ScriptedServer
-) -> None:
-    server.default = Reply(["```\n" + "\n".join(f"line {n}" for n in range(100)), Pause(None)])
-    with aichatfree.person("ask", "Hello") as person:
-        person.look("line 99")
-        assert "line 0\n" not in person.text  # it will be printed once, when the block is whole
-        person.type(CTRL_C)
-        assert person.wait() == 130
-    shown = [line.strip() for line in person.text.splitlines() if "line" in line]
-    assert shown == [f"line {n}" for n in range(100)]
-    assert "Traceback" not in person.text
-
-
 def test_a_pausing_reply_is_on_the_screen_as_far_as_it_has_come(aichatfree: Command, server: ScriptedServer) -> None:
     server.default = Reply(["Half a sen", Pause(None)])
     with aichatfree.person("ask", "Hello") as person:
@@ -103,14 +89,6 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(aichatfree: Command, s
         assert person.wait() == 0
     assert person.text.splitlines()[0].strip() == '* "K?se" - ?...'
     assert person.raw.isascii()
-
-
-def test_the_c_locale_works(aichatfree: Command, server: ScriptedServer) -> None:
-    server.default = Reply("Käse")
-    done = aichatfree("ask", "Grüße", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout in ("Käse".encode(), b"K?se")
-    assert server.requests[0].prompt == "Grüße"
 
 
 def test_a_password_is_asked_for_without_echo(aichatfree: Command) -> None:
