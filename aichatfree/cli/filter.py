@@ -23,6 +23,24 @@ def visible(text: str) -> str:
     return _CONTROLS.sub(REPLACEMENT, _NEWLINES.sub("\n", text))
 
 
+class Cleaner:
+    """:func:`visible` for a text that comes in pieces: a newline of two characters may be split between them."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str, *, last: bool = False) -> str:
+        """The next part of the visible text.
+
+        Args:
+            piece: What has come.
+            last: No more will come.
+        """
+        piece = self._held + piece
+        self._held = "\r" if piece.endswith("\r") and not last else ""
+        return visible(piece.removesuffix(self._held))
+
+
 def edited(text: str) -> str:
     """What a line editor shows of what is typed; it moves to the beginning of a line by carriage returns."""
     return _CONTROLS_BUT_RETURN.sub(REPLACEMENT, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import deque
 from contextlib import ExitStack
 
 from markdown_it.token import Token
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from .console import SafeConsole
 from .drawing import Drawing
-from .filter import visible
+from .filter import Cleaner
 from .keyboard import typing_unseen
 from .layout import lay_out, parser
 from .terminal import Screen
@@ -38,7 +39,8 @@ class Rendered:
         self._console = SafeConsole(screen)
         self._drawing = Drawing(screen)
         self._page = _Page(self._console)
-        self._received = ""
+        self._received: deque[str] = deque()
+        self._cleaner = Cleaner()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="aichatfree-screen", daemon=True)
         self._open = ExitStack()
@@ -52,7 +54,7 @@ class Rendered:
 
     def write(self, piece: str) -> None:
         """Take the next piece of the reply; it is drawn by and by."""
-        self._received += piece
+        self._received.append(piece)
 
     def __exit__(self, *exc_info: object) -> None:
         self._ended.set()
@@ -76,7 +78,8 @@ class Rendered:
 
     def _draw(self, *, last: bool = False) -> None:
         self._console.size = ConsoleDimensions(*self._drawing.room())
-        final, growing = self._page.turn(visible(self._received), whole=last)
+        received = [self._received.popleft() for _ in range(len(self._received))]
+        final, growing = self._page.turn(self._cleaner.feed("".join(received), last=last), whole=last)
         if not final and not growing and not self._page.printed:
             growing = [Text(next(self._signs))]
         printed = "".join(f"{self._console.paint(line)}\n" for line in final)
@@ -92,7 +95,7 @@ class _Page:
 
     def __init__(self, console: SafeConsole) -> None:
         self._console = console
-        self._read = 0
+        self._pending = ""
         self._units = 0
         self.printed = False
         """Whether there are final lines."""
@@ -101,18 +104,18 @@ class _Page:
         """What has become final since the last call, and what further text may change.
 
         Args:
-            text: All that has come so far.
+            text: What has come since the last call.
             whole: No more will come.
         """
         final: list[Text] = []
-        pending = text[self._read :]
+        pending = self._pending + text
         end = len(pending) if whole else whole_blocks(pending)
         if end:
             for block in lay_out(pending[:end], self._console):
                 self._print(final, block, len(block))
                 self._units = 0
-            self._read += end
             pending = pending[end:]
+        self._pending = pending
         growing: list[Text] = []
         if pending.strip():
             first, *others = lay_out(pending, self._console) or [[]]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from .filter import visible
+from .filter import Cleaner
 from .terminal import Screen, write_exactly
 
 _CANNOT_DRAW = ("dumb", "unknown")
@@ -72,22 +72,20 @@ class _Typed:
 
     def __init__(self) -> None:
         self._last = "\n"
-        self._held = ""
+        self._cleaner = Cleaner()
 
     def __enter__(self) -> Printer:
         return self
 
     def write(self, piece: str) -> None:
-        piece = self._held + piece
-        self._held = "\r" if piece.endswith("\r") else ""  # half a newline, perhaps
-        self._write(piece.removesuffix(self._held))
+        self._write(self._cleaner.feed(piece))
 
     def _write(self, text: str) -> None:
-        shown = visible(text)
-        sys.stdout.write(shown)
+        sys.stdout.write(text)
         sys.stdout.flush()
-        self._last = shown[-1:] or self._last
+        self._last = text[-1:] or self._last
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._held or self._last != "\n":
+        self._write(self._cleaner.feed("", last=True))
+        if self._last != "\n":
             self._write("\n")

@@ -97,7 +97,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _end_now(number: int) -> None:
-    abandon_all()
+    try:  # beside this thread, as a terminal that is paused takes nothing
+        thread = threading.Thread(target=abandon_all, daemon=True)
+        thread.start()
+        thread.join(1.0)
+    except RuntimeError:  # the interpreter is ending: all was given back
+        pass
     os._exit(128 + number)
 
 

@@ -21,11 +21,13 @@ JOB_CONTROL = """
 import os, signal, sys, termios
 found = termios.tcgetattr(0)
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 job = os.fork()
 if job == 0:
     os.setpgid(0, 0)
     os.tcsetpgrp(0, os.getpid())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 print(f"[job {job}]", flush=True)
 while True:

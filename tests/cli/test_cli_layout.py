@@ -113,12 +113,10 @@ def pages(pieces: list[str]) -> list[str]:
     """What has been printed for good when the last piece has come."""
     page = _Page(console())
     lines: list[str] = []
-    text = ""
     for piece in pieces:
-        text += piece
-        final, _ = page.turn(visible(text), whole=False)
+        final, _ = page.turn(piece, whole=False)
         lines += [line.plain for line in final]
-    final, growing = page.turn(visible(text), whole=True)
+    final, growing = page.turn("", whole=True)
     assert not growing
     return [*lines, *(line.plain for line in final)]
 
