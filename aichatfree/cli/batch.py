@@ -15,8 +15,9 @@ from .batch_progress import progress_of
 from .batch_results import Results
 from .batch_run import TROUBLE, Batch
 from .options import Settings, connection_options, examples
+from .reading import read_argument
 from .report import FAILED, Refusal, as_options, os_words
-from .terminal import as_text, complain
+from .terminal import complain
 
 
 @click.command(
@@ -74,7 +75,7 @@ def batch(
     order of the input. Where the server itself is in trouble (away, quota used up, wrong password), the batch stops, to
     be gone on with later. The exit status is 1 if a line failed.
     """
-    system = settings.system if system is None else as_text(system)
+    system = settings.system if system is None else read_argument(system)
     with settings.client(max_retries=retries) as client, closing(Source(source)) as lines:
         check_apart(lines, output)
         with closing(_output(lines, output, as_completed=as_completed)) as results:

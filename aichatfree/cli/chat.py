@@ -10,10 +10,11 @@ from ..errors import AIChatFreeError
 from .keeping import last_conversation
 from .keyboard import typing_unseen
 from .options import Settings, connection_options, examples
+from .reading import read_argument
 from .report import Refusal, as_options, os_words
 from .session import Chat
 from .talk import Talk
-from .terminal import as_text, complain
+from .terminal import complain
 
 
 @click.command(
@@ -42,7 +43,7 @@ def chat(system: str | None, go_on: bool, resume: str | None, no_log: bool, plai
         raise Refusal("--continue and --resume are two ways to go on: give one of them")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Refusal("chat needs a terminal to type at: in a script or a pipe, use aichatfree ask")
-    system = None if system is None else as_text(system)
+    system = None if system is None else read_argument(system)
     with settings.client() as client:
         session = Chat(client, log=settings.log and not no_log, plain=plain)
         if go_on:

@@ -61,10 +61,10 @@ def _file(chat: Chat, argument: str) -> None:
     if argument == "-":
         chat.attached.clear()
     elif argument:
-        from .ask import _read_text
+        from .reading import read_text
 
         try:
-            chat.attached.append((argument, _read_text(str(_path(argument)))))
+            chat.attached.append((argument, read_text(str(_path(argument)))))
         except Refusal as error:
             raise InvalidRequestError(error.message) from error
     names = ", ".join(f"{name} ({len(text)} characters)" for name, text in chat.attached)

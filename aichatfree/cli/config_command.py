@@ -14,7 +14,8 @@ from .._core.wire.redaction import hide_userinfo
 from .config import KINDS, SECRETS, read_config
 from .folders import user_folder
 from .options import client_options, examples
-from .terminal import as_text, one_line, print_json
+from .reading import read_argument
+from .terminal import one_line, print_json
 
 _DEFAULTS: dict[str, object] = {
     "base_url": DEFAULT_BASE_URL,
@@ -93,7 +94,7 @@ def _shown(name: str, value: object) -> object:
         return None
     if name in SECRETS:
         return ("(asked for)" if value == "-" else "(hidden)") if value else ""
-    text = as_text(value) if isinstance(value, str) else value
+    text = read_argument(value) if isinstance(value, str) else value
     return hide_userinfo(str(text)) if name in ("base_url", "proxy") else text
 
 

@@ -16,9 +16,9 @@ def user_folder(kind: Literal["config", "state"]) -> Path | None:
     Returns:
         An absolute path; None where nobody's home is known, as in some services and containers.
     """
-    import platformdirs
-
     if sys.platform in ("win32", "darwin"):
+        import platformdirs  # where the rule is not as simple as below
+
         asked = platformdirs.user_config_path if kind == "config" else platformdirs.user_state_path
         path = asked("aichatfree", appauthor=False)
         return path if path.is_absolute() else None
