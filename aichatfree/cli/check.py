@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import Settings, connection_options, examples
+from .printing import console
 from .report import FAILED, as_options
-from .terminal import console, one_line, print_json
+from .terminal import one_line, print_json
 
 if TYPE_CHECKING:
     from .. import CheckReport

@@ -13,11 +13,12 @@ from .._core.history import Turn
 from ..errors import AIChatFreeError, InvalidRequestError
 from .keeping import about, warn_not_kept, with_system
 from .printers import print_reply
+from .printing import console
 from .report import Refusal, as_options, os_words
 from .store import Record, Store
 from .talk import Talk
 from .talk_file import TalkFile
-from .terminal import complain, console, one_line, visible
+from .terminal import complain, one_line, visible
 
 if TYPE_CHECKING:
     from .. import Client, Stream

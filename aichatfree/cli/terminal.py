@@ -17,18 +17,14 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .filter import coloured, escape_json, one_line, visible
-
-if TYPE_CHECKING:
-    from .console import SafeConsole
 
 __all__ = [
     "Screen",
     "as_text",
     "complain",
-    "console",
     "draw_around",
     "drop_output",
     "one_line",
@@ -240,13 +236,6 @@ def size() -> tuple[int, int]:
         wanted = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
         result.append(min(wanted or found, found or wanted) or usual)
     return result[0], result[1]
-
-
-def console(*, stderr: bool = False) -> SafeConsole:
-    """A rich console on stdout or stderr as they are now, whose content is filtered. It heeds NO_COLOR and TERM."""
-    from .console import SafeConsole
-
-    return SafeConsole(sys.stderr if stderr else sys.stdout)
 
 
 def as_text(argument: str) -> str:
