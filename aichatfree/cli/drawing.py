@@ -36,15 +36,17 @@ class Drawing:
         self._open = ExitStack()
 
     def __enter__(self) -> Drawing:
-        self._open.enter_context(borrow(self))
-        draw_around(self._write_above)
+        with ExitStack() as opening:  # whatever interrupts it
+            opening.callback(draw_around, None)
+            opening.enter_context(borrow(self))
+            draw_around(self._write_above)
+            self._open = opening.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         try:
             self.show("", [], last=True)
         finally:
-            draw_around(None)
             self._open.close()
             if self._partial:
                 self._screen.write(self._partial)

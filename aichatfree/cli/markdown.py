@@ -47,9 +47,11 @@ class Rendered:
         self._signs = itertools.cycle(_WAITING[self._console.options.ascii_only])
 
     def __enter__(self) -> Rendered:
-        self._open.enter_context(typing_unseen())  # an echo would move the cursor
-        self._open.enter_context(self._drawing)
-        self._thread.start()
+        with ExitStack() as opening:
+            opening.enter_context(typing_unseen())  # an echo would move the cursor
+            opening.enter_context(self._drawing)
+            self._thread.start()
+            self._open = opening.pop_all()
         return self
 
     def write(self, piece: str) -> None:

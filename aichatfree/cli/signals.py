@@ -45,6 +45,8 @@ class _State:
 
 def arm() -> None:
     """From now on signals end the program quietly. What is ignored, as under ``nohup``, stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python has signals handled by the main thread alone
     for name in _ENDING:
         _install(name, _end)
     _install("SIGTSTP", _stop)
@@ -71,7 +73,8 @@ def received() -> int | None:
 def finish() -> None:
     """The status is known. While the interpreter ends, which it does in a moment, Ctrl-C changes nothing any more."""
     others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
-    if all(thread.daemon for thread in others):  # else it may wait for them, and must not do so for ever
+    main = threading.current_thread() is threading.main_thread()
+    if main and all(thread.daemon for thread in others):  # else it may wait for them, and must not do so for ever
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
