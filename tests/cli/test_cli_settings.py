@@ -152,7 +152,7 @@ def test_the_shell_gets_completions(aichatfree: Command) -> None:
 
 @pytest.mark.parametrize(
     ("package", "command"),
-    [("click", "ask x"), ("platformdirs", "ask x"), ("rich", "ask x"), ("prompt_toolkit", "chat")],
+    [("click", "ask x"), ("rich", "ask x"), ("prompt_toolkit", "chat")],
 )
 def test_without_its_libraries_the_command_says_how_to_get_them(
     aichatfree: Command, package: str, command: str
@@ -204,3 +204,30 @@ def test_a_fault_of_the_program_is_one_line_and_a_traceback_when_verbose(
         log.handlers[:] = handlers
         log.setLevel(logging.NOTSET)
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "unwanted"),
+    [
+        (["--version"], "click requests rich importlib.metadata pathlib aichatfree.cli.program"),
+        (["ask", "Hello"], "rich markdown_it prompt_toolkit platformdirs aiohttp asyncio"),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(
+    aichatfree: Command, server: ScriptedServer, args: list[str], unwanted: str
+) -> None:
+    code = (
+        "import sys; before = set(sys.modules); from aichatfree.cli import main\n"
+        f"sys.argv[1:] = {args!r}\n"
+        "status = main()\n"
+        f"sys.exit(status or ' '.join(set({unwanted.split()!r}) & (sys.modules.keys() - before)))"
+    )
+    done = aichatfree.run_python(code)
+    assert done.stderr.strip() == b""
+    assert done.stdout.startswith((b"aichatfree ", b"Hello from"))
+
+
+def test_the_version_is_the_one_that_is_installed(aichatfree: Command) -> None:
+    from aichatfree import __version__
+
+    assert aichatfree("--version").stdout.decode() == f"aichatfree {__version__}\n"
