@@ -66,6 +66,9 @@ class AIChatFreeError(Exception):
     # instance lives in its __dict__, which is what lets Exception's own pickling carry every attribute.
     partial: str = ""
     attempts: tuple[AIChatFreeError, ...] = ()
+    _own_words: str = ""
+    """What happened, without the server's words and without its address, for who must pass it on to strangers; empty
+    where the text itself has neither."""
 
 
 class InvalidRequestError(AIChatFreeError, ValueError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-from aichatfree import AsyncClient, Client, Message, RetryPolicy, Timeout
+from aichatfree import AIChatFree, AsyncClient, Client, Message, RetryPolicy, Timeout
 
 
 def values(message: Message) -> str:
@@ -32,3 +32,26 @@ async def async_replies(client: AsyncClient) -> AsyncIterator[str]:
         yield piece
     yield await client.generate(("a",))
     yield client.generate("a")  # type: ignore[misc]
+
+
+def options(client: Client) -> Client:
+    Client(tiemout=5)  # type: ignore[call-arg]
+    AsyncClient(verify=5)  # type: ignore[arg-type]
+    client.with_options(max_retry=1)  # type: ignore[call-arg]
+    AIChatFree.using(pasword="x")  # type: ignore[call-arg]
+    with client.with_options(timeout=None, base_url="http://127.0.0.1:3000") as other:
+        return other
+
+
+def misspelt() -> None:
+    from aichatfree import Cliant  # type: ignore[attr-defined]  # noqa: F401
+    from aichatfree.testing import ScriptedSever  # type: ignore[attr-defined]  # noqa: F401
+
+
+class Mine(Client):
+    """A client of somebody's own stays one."""
+
+
+def derived(mine: Mine) -> Mine:
+    with mine as entered:
+        return entered.with_options(timeout=Timeout(5, total=9))

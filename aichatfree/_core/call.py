@@ -33,7 +33,7 @@ class Clocks(NamedTuple):
     Args:
         monotonic: Seconds that never go back, for limits.
         wall: Seconds since the epoch, for signatures.
-        random: A number in [0, 1), for the waits between tries.
+        random: A number in [0, 1), for the waits between attempts.
     """
 
     monotonic: Callable[[], float]
@@ -109,7 +109,7 @@ class Call:
         self._total: float | None = None
 
     def start(self) -> Generator[Attempt, AIChatFreeError, None]:
-        """Begin the call: its limits count from here. Yields its tries, see :func:`~.retry.attempts`."""
+        """Begin the call: its limits count from here. Yields its attempts, see :func:`~.retry.attempts`."""
         self.deadline.start()
         return attempts(
             self._make_request,

@@ -141,7 +141,7 @@ class BaseConversation(Generic[StreamT]):
             client: The client that it goes on with.
 
         Raises:
-            InvalidRequestError: It is no such form; the text says why.
+            InvalidRequestError: It is not of this form; the text says why.
         """
         arguments, unanswered = read_form(data)
         conversation = cls(client, **arguments)
@@ -149,7 +149,7 @@ class BaseConversation(Generic[StreamT]):
         return conversation
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the conversation to a file. A crash, be it of the machine, leaves the old file or the new one whole.
+        """Write the conversation to a file. A crash, even of the machine, leaves the old file or the new one whole.
 
         A file that exists keeps its permissions; a new one can be read by its owner only.
 
@@ -158,7 +158,7 @@ class BaseConversation(Generic[StreamT]):
 
         Raises:
             OSError: The file cannot be written.
-            InvalidRequestError: The path names something that is no file.
+            InvalidRequestError: The path names something that is not a file.
         """
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
         write_whole(path, f"{text}\n".encode())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Literal, NamedTuple
@@ -29,18 +28,13 @@ from ..errors import (
     RedirectError,
     ServerError,
 )
+from .waits import told_wait
 from .wire.redaction import Redactor, short
-from .wire.signing import parse_http_date
 
 # None of these may take more than linear time: the 64 KiB they search are the server's. So no run of characters may
 # reach beyond the next place where a match could begin.
 # Compiled, and kept, by re when first used: few calls fail, and each would cost every import.
 _BRACKET = r"\[([0-9]{3})(?: [^\[\]]*)?\]"
-_RETRY_IN = r"(?i)retry in (?P<time>[0-9][0-9.hms ]*)(?P<unit>[a-z]*)|\"retryDelay\": ?\"(?P<info>[0-9][0-9.]*)s\""
-_DURATION = r"([0-9]+(?:\.[0-9]+)?) ?(ms|h|m|s|)"
-_LISTED = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*, )?[^,\s][^,]*[^,\s]|[^,\s]"
-"""One of a list of values; the comma behind a weekday is part of its date."""
-_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
 _TAGS = r"(?is)<(script|style)\b(?:.*?</\1\s*>|.*)|<[^<>]*>"
 _TITLE = r"(?i)<title[^<>]*>([^<]*)"
 _FROM_PROVIDER = "[GoogleGenerativeAI Error]"
@@ -73,7 +67,7 @@ class _Said(NamedTuple):
 def failure(
     status: int, headers: Mapping[str, str], body: bytes, *, url: str, now: float, secrets: Iterable[str] = ()
 ) -> APIError:
-    """The exception for an answer that is no reply.
+    """The exception for an answer that is not a reply.
 
     Args:
         status: The HTTP status.
@@ -89,7 +83,7 @@ def failure(
     text = body.decode("utf-8", "replace")
     said = _read(text)
     upstream = _upstream_status(said) if status == 500 else None
-    wait = _retry_after(headers, said.message, now)
+    wait = told_wait(headers, said.message, now)
     kind, remedy = _classify(status, said, upstream, wait)
     hidden = Redactor(secrets)
     shown = hidden(said.message)
@@ -104,6 +98,7 @@ def failure(
         upstream_status=upstream,
         retry_after=wait,
     )
+    error._own_words = f"HTTP {status}: {remedy.format(url='the address that is set')}"
     if isinstance(error, RedirectError):
         _resolve_redirect(error, asked, _utf8(headers.get("location", "")), hidden)
     return error
@@ -139,6 +134,7 @@ def connect_failure(
     host = short(parts.netloc.rpartition("@")[2], secrets)
     words = short(detail, secrets)
     error = ConnectError(f"no answer from {parts.scheme}://{host}: {_CONNECT_REMEDIES[problem]} ({words})")
+    error._own_words = f"no answer from the server: {_CONNECT_REMEDIES[problem]}"
     error.reused_connection = reused
     return error
 
@@ -268,41 +264,6 @@ def _quoted(words: str) -> str:
     if not words:
         return ""
     return f" ({short(words)})"
-
-
-def _retry_after(headers: Mapping[str, str], message: str, now: float) -> float | None:
-    """Seconds to wait: from ``Retry-After`` (RFC 9110, 10.2.3), ``retry in 58.8s``, or Google's RetryInfo.
-
-    A header that comes several times asks for the longest of its waits; what cannot be read says nothing.
-    """
-    value = (headers.get("retry-after") or "").strip()
-    sent = parse_http_date(headers.get("date"))
-    waits = []
-    for each in re.findall(_LISTED, value):
-        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", each):
-            waits.append(_bounded(each))
-        elif (at := parse_http_date(each)) is not None:
-            waits.append(max(0.0, at - (now if sent is None else sent)))
-    return max(waits) if waits else _told_wait(message)
-
-
-def _told_wait(message: str) -> float | None:
-    told = re.search(_RETRY_IN, message)
-    if told is None:
-        return None
-    if told["info"]:
-        return _bounded(told["info"].rstrip("."))
-    text = re.sub("(h)ours?|(m)in(?:ute)?s?|(s)ec(?:ond)?s?", r"\1\2\3", f"{told['time']}{told['unit']}".lower())
-    parts = re.findall(_DURATION, text)
-    return sum(_bounded(number) * _UNIT_SECONDS[unit] for number, unit in parts) if parts else None
-
-
-def _bounded(digits: str) -> float:
-    """A number of seconds; of too many digits, the largest that there is, which each caller bounds in its own way."""
-    try:
-        return min(float(digits), sys.float_info.max)
-    except ValueError:  # two points
-        return 0.0
 
 
 def _utf8(value: str) -> str:

@@ -133,7 +133,7 @@ def read_form(data: object) -> tuple[dict[str, Any], str | None]:
     """Read the JSON form into the keyword arguments of a conversation, which checks them, and what is unanswered.
 
     Raises:
-        InvalidRequestError: It is no such form; the text says why.
+        InvalidRequestError: It is not of this form; the text says why.
     """
     if not isinstance(data, Mapping):
         raise InvalidRequestError(f'a conversation is a JSON object with "version" and "messages", not {_kind(data)}')

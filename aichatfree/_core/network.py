@@ -28,7 +28,7 @@ class Network:
     ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE``, ``SSL_CERT_DIR``) is read here, when the client is made, and not again.
 
     Args:
-        settings: ``proxy`` and ``verify`` go before the environment, which counts only with ``trust_env``.
+        settings: ``proxy`` and ``verify`` take precedence over the environment, which counts only with ``trust_env``.
 
     Raises:
         InvalidRequestError: Certificates are named that do not exist, or the environment names a SOCKS proxy.

@@ -30,7 +30,7 @@ class MapResult(Frozen):
         text: The whole reply, or None.
         error: Why there is no whole reply, or None. What had come of one is in its ``partial``.
         attempts: Requests sent for it, 0 if it could not be sent at all.
-        seconds: From the start of its first request to its end, with the waits between tries.
+        seconds: From the start of its first request to its end, with the waits between attempts.
     """
 
     __module__ = "aichatfree"
@@ -139,7 +139,7 @@ class Pacer:
         clocks: Time and chance.
 
     Raises:
-        InvalidRequestError: ``max_rate`` is no positive number.
+        InvalidRequestError: ``max_rate`` is not a positive number.
     """
 
     def __init__(self, max_rate: float | None, policy: RetryPolicy, clocks: Clocks) -> None:
@@ -174,7 +174,7 @@ class Pacer:
     def failed(self, item: Item, error: AIChatFreeError, call: Call | None) -> MapResult | None:
         """The result of a prompt whose request failed, None if it is to be asked again."""
         now = self._now()
-        tries = len(item.errors) + 1
+        attempts = len(item.errors) + 1
         again = self._policy.retryable(error, restartable=True)
         if isinstance(error, RateLimitError):
             if now >= self._resume:  # else it was on its way before the pause that is on began
@@ -184,8 +184,8 @@ class Pacer:
             self._resume = max(self._resume, now + delay)
             again = again and self._pauses <= self._policy.max_retries
         else:
-            again = again and tries <= self._policy.max_retries
-            item.not_before = now + self._policy.delay(tries, error, self._random) if again else now
+            again = again and attempts <= self._policy.max_retries
+            item.not_before = now + self._policy.delay(attempts, error, self._random) if again else now
         if not again:
             error.attempts = (*item.errors, *error.attempts)
             return self._result(item, None, error, call)
@@ -203,7 +203,7 @@ def check_prompts(prompts: object, kinds: tuple[type, ...] = (Iterable,)) -> Non
     """Refuse what is one prompt, or none at all, before anything is sent.
 
     Raises:
-        InvalidRequestError: It is no collection of prompts.
+        InvalidRequestError: It is not a collection of prompts.
     """
     if isinstance(prompts, (str, bytes, Message, Mapping)):
         raise InvalidRequestError(f"prompts is a single {type(prompts).__name__}: give an iterable of prompts")

@@ -32,13 +32,13 @@ _NEVER_PASSES = (501, 505)
 
 
 class RetryPolicy(Frozen):
-    """How often a call is tried again, and how long to wait before that.
+    """How often a call is retried, and how long to wait before that.
 
     The wait before retry *n* is drawn evenly between 0 and ``initial_delay * 2**(n-1)`` ("full jitter"), at most
     ``max_delay``. Where the server says how long to wait, that is taken instead, at most ``max_retry_after``.
 
     Args:
-        max_retries: Tries after the first one; 0 switches retries off.
+        max_retries: Attempts after the first one; 0 switches retries off.
         initial_delay: Seconds, the bound of the first wait.
         max_delay: Seconds, the bound of every wait that this policy chooses.
         max_retry_after: Seconds, the bound of a wait that the server asks for.
@@ -75,7 +75,7 @@ class RetryPolicy(Frozen):
         """Whether the same request may succeed where it has just met ``error``.
 
         Args:
-            error: What the last try ended with.
+            error: What the last attempt ended with.
             restartable: The caller has seen nothing of a reply that broke off, so it may start over.
         """
         if isinstance(error, StreamInterruptedError):
@@ -97,7 +97,7 @@ class RetryPolicy(Frozen):
 
         Args:
             retry: Which retry it is.
-            error: What the last try ended with.
+            error: What the last attempt ended with.
             random: A number in [0, 1), such as :func:`random.random`.
         """
         asked = asked_delay(error)
@@ -142,7 +142,7 @@ def attempts(
     random: Callable[[], float],
     restartable: bool = False,
 ) -> Generator[Attempt, AIChatFreeError, None]:
-    """Yield the tries of one call; throw in the error of the last to get the next.
+    """Yield the attempts of one call; throw in the error of the last to get the next.
 
     A signature refused while the server's clock clearly differs is signed again once with the server's time, a
     pooled connection that turned out dead is replaced once, and a redirect within the same origin (or its upgrade to
@@ -157,7 +157,7 @@ def attempts(
         restartable: A reply that broke off may be asked for again, since the caller has seen nothing of it.
 
     Yields:
-        The next try; its ``delay`` is to be waited for before its ``request`` is made.
+        The next attempt; its ``delay`` is to be waited for before its ``request`` is made.
 
     Raises:
         AIChatFreeError: The error thrown in, when the call gives up, with the earlier ones as its ``attempts``.
@@ -196,7 +196,9 @@ def attempts(
 
 
 def _out_of_time(deadline: Deadline, errors: list[AIChatFreeError], last: AIChatFreeError) -> RequestTimeoutError:
-    timeout = RequestTimeoutError(f"{deadline.error('total')}; no time is left for another try after: {last}", "total")
+    passed = f"{deadline.error('total')}; no time is left for another attempt"
+    timeout = RequestTimeoutError(f"{passed} after: {last}", "total")
+    timeout._own_words = passed
     timeout.partial = last.partial
     timeout.attempts = (*errors, last)
     return timeout

@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
     timeout: Timeout | float | None
     """Seconds, a :class:`Timeout`, or None for no limit."""
     max_retries: int
-    """How often a call is tried again while no text of the reply has reached the caller; 2 by default."""
+    """How often a call is retried while no text of the reply has reached the caller; 2 by default."""
     retry: RetryPolicy | None
     """A :class:`RetryPolicy`, which also says how long to wait; it takes precedence over ``max_retries``."""
     headers: Mapping[str, str] | None
@@ -201,7 +201,7 @@ def _read_headers(value: object) -> Mapping[str, str]:
         raise InvalidRequestError(f"headers is of type {type(value).__name__}: give a mapping of names to values")
     for name, text in value.items():
         if not isinstance(name, str) or not re.fullmatch(_NAME, name):
-            raise InvalidRequestError(f"headers has the name {name!r}, which is no HTTP header name")
+            raise InvalidRequestError(f"headers has the name {name!r}, which is not an HTTP header name")
         if not isinstance(text, str) or any(ord(c) > 255 or (ord(c) < 32 and c != "\t") for c in text):
             raise InvalidRequestError(f"headers[{name!r}] must be a str of Latin-1 without control characters")
         if name.lower() in ("content-length", "transfer-encoding"):
@@ -242,7 +242,7 @@ def _read_in_band_errors(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (tuple, list)):
         raise InvalidRequestError(f"in_band_errors is {value!r}: give a tuple of str; () switches the check off")
     if not all(isinstance(text, str) and text for text in value):
-        raise InvalidRequestError("in_band_errors holds something that is no text: give a tuple of non-empty str")
+        raise InvalidRequestError("in_band_errors holds something that is not text: give a tuple of non-empty str")
     return tuple(value)
 
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _log = logging.getLogger("aichatfree")
-_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "log")
+_SETTINGS = ("base_url", "secret", "password", "proxy", "timeout", "system", "log", "gateway_key")
 _ENVIRONMENT = {
     "base_url": "AICHATFREE_BASE_URL",
     "secret": "AICHATFREE_SECRET",
     "password": "AICHATFREE_PASSWORD",
+    "gateway_key": "AICHATFREE_GATEWAY_KEY",
 }
 
 
@@ -74,6 +75,7 @@ class Settings:
     timeout: float | None = None
     system: str | None = None
     log: bool = True
+    gateway_key: str | None = field(default=None, repr=False)
     sources: dict[str, str] = field(default_factory=dict)
 
     def client(self, **more: Any) -> Client:
@@ -125,7 +127,7 @@ def resolve(given: dict[str, Any], config: str | None) -> Settings:
             values[name], sources[name] = os.environ[variable], variable
         elif name in configured:
             values[name], sources[name] = configured[name], f"{path}: {name}"
-    for name in ("secret", "password"):
+    for name in ("secret", "password", "gateway_key"):
         if given.get(name) == "-":
             values[name] = ask_secret(name)
         elif isinstance(values.get(name), str):

@@ -16,7 +16,7 @@ from .options import examples, verbose_option
 from .report import WRONG_USAGE, flush, report
 from .terminal import prepare_streams
 
-COMMANDS = ("ask", "chat", "check", "batch", "history", "config", "serve", "demo", "completion")
+COMMANDS = ("ask", "chat", "check", "batch", "history", "config", "serve", "gateway", "demo", "completion")
 _MODULES = {"config": "config_command"}
 """Where a command stands, if not in the module of its name."""
 

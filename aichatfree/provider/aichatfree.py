@@ -7,13 +7,13 @@ and no class of theirs is inherited from.
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, Unpack, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from .._async.client import AsyncClient
-from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Settings
+from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Options, Settings
 from .._core.timeouts import Timeout
 from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages, dump_as_given
@@ -71,7 +71,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     def using(
-        cls: type[_ProviderT], base_url: str | None = None, *, name: str | None = None, **options: Any
+        cls: type[_ProviderT], base_url: str | None = None, *, name: str | None = None, **options: Unpack[Options]
     ) -> type[_ProviderT]:
         """A subclass for another server, or with other settings.
 
@@ -143,7 +143,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
             base_url: The server for this call, instead of :attr:`url`.
             api_key: The site password, under the name that frameworks have for it; or a mapping of providers' names
                 to their passwords.
-            password: The site password, under its own name, which goes before ``api_key``.
+            password: The site password, under its own name, which takes precedence over ``api_key``.
             secret: The server's ``PUBLIC_SECRET_KEY``.
             timeout: Seconds until the connection is there, until the first byte, and between pieces; or a
                 :class:`Timeout`.

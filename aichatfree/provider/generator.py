@@ -132,7 +132,7 @@ class ProviderModelMixin:
             **kwargs: What frameworks pass to :meth:`get_models` as well.
 
         Raises:
-            InvalidRequestError: The name is no str.
+            InvalidRequestError: The name is not a str.
         """
         if model is not None and not isinstance(model, str):
             raise InvalidRequestError(f"model is of type {type(model).__name__}: give a str, or '' for the default")

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aichatfree.server.app import create_app
     from aichatfree.server.local import LocalServer, run
+    from aichatfree.server.upstreams.gemini import Gemini
+    from aichatfree.server.upstreams.ollama import Ollama
+    from aichatfree.server.upstreams.openai_compatible import OpenAICompatible
 
-__all__ = ["LocalServer", "create_app", "run"]
+__all__ = ["Gemini", "LocalServer", "Ollama", "OpenAICompatible", "create_app", "run"]
 
-_HOMES = {"LocalServer": "local", "create_app": "app", "run": "local"}
+_HOMES = {
+    "Gemini": "upstreams.gemini",
+    "LocalServer": "local",
+    "Ollama": "upstreams.ollama",
+    "OpenAICompatible": "upstreams.openai_compatible",
+    "create_app": "app",
+    "run": "local",
+}
 
 
 def __getattr__(name: str) -> Any:

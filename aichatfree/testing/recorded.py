@@ -101,7 +101,7 @@ class RecordedRequest:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, ValueError if it is none; `pass` and `sign` compare as usual but print as ***."""
+        """The body as JSON, ValueError if it is none; `pass` and `sign` compare as usual but print as `***`."""
         data = json.loads(self.body)
         if isinstance(data, dict):
             for name in ("pass", "sign"):

@@ -70,6 +70,7 @@ def steps(reply: Reply, *, now: float, keep_alive: bool = True, bodiless: bool =
 
 
 def interruption(reply: Reply, place: str) -> Iterator[Step]:
+    """What cuts or stalls the answer at a place, if anything does."""
     fault = reply.fault
     if isinstance(fault, Drop) and fault.at == place:
         yield Close(fault.reset)

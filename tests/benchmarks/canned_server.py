@@ -49,8 +49,8 @@ class Spec(NamedTuple):
             yield source[start : start + self.characters]
 
 
-def openai_event(text: str) -> str:
-    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+def openai_event(text: str, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}
     event = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
     return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
 
@@ -72,7 +72,7 @@ class Form(NamedTuple):
 
 FORMS = (
     Form("/api/generate", "text/plain; charset=utf-8", str),
-    Form("/chat/completions", "text/event-stream", openai_event, "data: [DONE]\n\n"),
+    Form("/chat/completions", "text/event-stream", openai_event, f"{openai_event('', 'stop')}data: [DONE]\n\n"),
     Form("/api/chat", "application/x-ndjson", ollama_line, ollama_line("", done=True)),
 )
 

@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 from . import canned_server
 from .canned_server import Spec
 from .contenders import installed
+from .gateway_cases import GatewayCalls, GatewayStreams, gateway_cases
 from .measuring import Result, Sample, interleave, results
+from .passage import Passage
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 6
@@ -168,7 +170,7 @@ class Imports:
         return Sample(float(seen.stdout), time.perf_counter() - started)
 
 
-Case = Calls | ManyStreams | Imports
+Case = Calls | ManyStreams | Imports | Passage | GatewayCalls | GatewayStreams
 
 
 def all_cases(quick: bool = False) -> list[Case]:
@@ -194,6 +196,9 @@ def all_cases(quick: bool = False) -> list[Case]:
         ManyStreams("streams_100", 100 // few, 100 // few),
         ManyStreams("streams_1000", 1000 // few, 100 // few),
         Imports(),
+        Passage("passage_20", Spec(20, 20), 100 // few),
+        Passage("passage_trickle", Spec(200, 20, 0.0005), 10 // few),
+        *gateway_cases(few),
     ]
     for times in (1, 10, 100):
         name = f"text_x{times}"

@@ -16,6 +16,7 @@ RUN = {
     "short": {"Client.stream", "requests", "urllib3", "AsyncClient.stream", "aiohttp"},
     "trickle_2000": {"Client.stream", "requests", "urllib3", "AsyncClient.stream", "aiohttp"},
     "streams_100": {"AsyncClient.stream", "aiohttp"},
+    "passage_20": {"LocalServer over OpenAICompatible", "aiohttp proxy"},
     "import": {
         "bare interpreter",
         "import aichatfree",
@@ -24,6 +25,8 @@ RUN = {
         "AsyncClient",
         "import aiohttp",
     },
+    "gateway_pieces": {"gateway", "aiohttp reverse proxy"},
+    "gateway_streams": {"gateway", "aiohttp reverse proxy"},
 }
 """One case of each kind, and who takes part at least."""
 

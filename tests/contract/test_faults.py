@@ -142,7 +142,7 @@ def test_a_framing_that_is_not_known_is_no_text(face: Any, server: ScriptedServe
 UNREADABLE = {
     "two lengths": b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     "a negative length": b"Content-Length: -5\r\n\r\nhello",
-    "a length that is no number": b"Content-Length: five\r\n\r\nhello",
+    "a length that is not a number": b"Content-Length: five\r\n\r\nhello",
     "a chunk of negative size": b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
     "a chunk with a sign": b"Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
     "a chunk of a size in Python's way": b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",

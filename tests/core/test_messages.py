@@ -116,7 +116,7 @@ def test_instructions_keep_their_order() -> None:
 
 
 REFUSED: list[tuple[Any, str, str]] = [
-    # messages, which message or option it is, how to mend it
+    # messages, which message or option it is, how to correct it
     (None, "messages is of type NoneType", "pass a str, a Message, a mapping, or a list of these"),
     (1, "messages is of type int", "pass a str"),
     (1.5, "messages is of type float", "pass a str"),
@@ -148,10 +148,10 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"role": "user", "content": {"text": "x"}}, "the content of the message is of type dict", "pass a str, or a list"),
     ({"role": "user", "content": 1}, "the content of the message is of type int", "pass a str, or a list"),
     (["a", {"role": "user", "content": iter("x")}], "the content of messages[1] is of type str", "pass a str, or a"),
-    ({"role": "user", "content": [None]}, "part 0 of the message is no text", 'pass {"type": "text", "text": "..."}'),
-    ({"role": "user", "content": ["a", ["b"]]}, "part 1 of the message is no text", 'or {"text": "..."}'),
-    ({"role": "user", "content": [{"type": "text"}]}, "part 0 of the message is no text", 'pass {"type": "text"'),
-    ({"role": "user", "parts": [{"text": 1}]}, "part 0 of the message is no text", 'pass {"type": "text"'),
+    ({"role": "user", "content": [None]}, "part 0 of the message is not text", 'pass {"type": "text", "text": "..."}'),
+    ({"role": "user", "content": ["a", ["b"]]}, "part 1 of the message is not text", 'or {"text": "..."}'),
+    ({"role": "user", "content": [{"type": "text"}]}, "part 0 of the message is not text", 'pass {"type": "text"'),
+    ({"role": "user", "parts": [{"text": 1}]}, "part 0 of the message is not text", 'pass {"type": "text"'),
     (
         ["a", {"role": "user", "content": ["b", {"type": "image_url", "image_url": {}}]}],
         "part 1 of messages[1] is of type 'image_url'",

@@ -267,7 +267,7 @@ def test_a_wait_that_would_not_end_in_time_is_not_begun() -> None:
     assert error.attempts == (first, second)
     assert error.__cause__ is second
     assert "longer than 10 s: raise Timeout(total=...)" in str(error)
-    assert str(error).endswith("no time is left for another try after: it failed")
+    assert str(error).endswith("no time is left for another attempt after: it failed")
 
 
 def test_the_servers_own_word_is_kept_where_its_wait_is_too_long() -> None:

@@ -15,7 +15,9 @@ def interrupted(detail: object, secrets: Iterable[str] = ()) -> StreamInterrupte
         detail: What happened, in the HTTP library's own words.
         secrets: What must not be shown of them.
     """
-    return StreamInterruptedError(f"the reply broke off before its end: ask again ({short(detail, secrets)})")
+    error = StreamInterruptedError(f"the reply broke off before its end: ask again ({short(detail, secrets)})")
+    error._own_words = "the reply broke off before its end: ask again"
+    return error
 
 
 def closed_by_caller() -> StreamInterruptedError:

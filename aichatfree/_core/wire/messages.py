@@ -64,8 +64,8 @@ def to_contents(messages: Messages) -> tuple[Content, ...]:
         Contents whose last one is the user's.
 
     Raises:
-        InvalidRequestError: No messages, an unknown role, content that is no text or empty, or a history that does
-            not end with a user message. The text says which message it is and how to mend it.
+        InvalidRequestError: No messages, an unknown role, content that is not text, or empty, or a history that does
+            not end with a user message. The text says which message it is and how to correct it.
     """
     turns: list[tuple[str, list[tuple[str, ...]]]] = []
     system: list[tuple[str, ...]] = []
@@ -193,7 +193,7 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
         One content a message.
 
     Raises:
-        InvalidRequestError: Something is no message, or its content is no text.
+        InvalidRequestError: Something is not a message, or its content is not text.
     """
     read = (read_message(message, where) for where, message in numbered(messages))
     return tuple(Content(_WIRE_ROLES.get(role, "user"), parts) for role, parts in read)
@@ -270,5 +270,5 @@ def _text(part: object, where: str) -> str:
             raise InvalidRequestError(f"{where} is of type {kind!r}: this protocol carries text only, so leave it out")
         part = part.get("text")
     if not isinstance(part, str):
-        raise InvalidRequestError(f'{where} is no text: pass {{"type": "text", "text": "..."}} or {{"text": "..."}}')
+        raise InvalidRequestError(f'{where} is not text: pass {{"type": "text", "text": "..."}} or {{"text": "..."}}')
     return well_formed(part)

@@ -188,7 +188,7 @@ def _in_band_failure(words: str, *, blocked: bool) -> StreamInterruptedError:
 
 
 class FailureReader:
-    """Reads the body of an answer that is no reply, as far as :data:`MAX_BODY_BYTES`, and raises it.
+    """Reads the body of an answer that is not a reply, as far as :data:`MAX_BODY_BYTES`, and raises it.
 
     Args:
         make_error: Makes the exception from the body.
@@ -227,7 +227,7 @@ class AuthReader(FailureReader):
     """Reads the answer of ``/api/auth``: ``{"code": 0}`` means that the password is right (recorded: auth_ok).
 
     Args:
-        make_error: Makes the exception where the body is no such answer.
+        make_error: Makes the exception where the body is not such an answer.
     """
 
     accepted: bool = False
@@ -236,7 +236,7 @@ class AuthReader(FailureReader):
         """Set :attr:`accepted`; there is no text.
 
         Raises:
-            APIError: The body is no answer of this protocol.
+            APIError: The body is not an answer of this protocol.
         """
         try:
             answer = json.loads(bytes(self._body))
@@ -249,5 +249,5 @@ class AuthReader(FailureReader):
         return ""
 
     def flush(self, error: AIChatFreeError) -> str:
-        """Nothing: an answer that broke off is no failure of the server's, and may be asked for again."""
+        """Nothing: an answer that broke off is not the server's failure, and may be asked for again."""
         return ""

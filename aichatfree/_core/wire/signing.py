@@ -48,8 +48,8 @@ def generate_signature(time: int, text: str, secret: str = "") -> str:
         The SHA-256 of ``"{time}:{text}:{secret}"`` in UTF-8, in lower-case hexadecimal.
 
     Raises:
-        InvalidRequestError: ``time`` is no integer. A float would print as ``1.0`` where the server's JavaScript
-            prints ``1``, and every such signature would be refused. Or ``text`` or ``secret`` is no str.
+        InvalidRequestError: ``time`` is not an integer. A float would print as ``1.0`` where the server's JavaScript
+            prints ``1``, and every such signature would be refused. Or ``text`` or ``secret`` is not a str.
     """
     if not isinstance(time, int) or isinstance(time, bool):
         raise InvalidRequestError(f"time must be an int of milliseconds since the epoch, not {time!r}: use int(...)")
@@ -110,7 +110,7 @@ class Signer:
             date: The ``Date`` header of an answer that has just arrived.
 
         Returns:
-            The seconds, negative where the server is behind; None if the header is missing or is no date.
+            The seconds, negative where the server is behind; None if the header is missing or is not a date.
         """
         stamp = parse_http_date(date)
         return None if stamp is None else stamp - self._clock()
@@ -129,7 +129,7 @@ class Signer:
 
 
 def parse_http_date(date: str | None) -> float | None:
-    """Read an HTTP date (RFC 9110, 5.6.7) into seconds since the epoch; None if it is none."""
+    """Read an HTTP date (RFC 9110, 5.6.7) into seconds since the epoch; None if it is not one."""
     if not date:
         return None
     try:
