@@ -18,7 +18,7 @@ DEFAULT_PORT = 8787
     epilog=examples(
         "aichatfree gateway",
         "aichatfree gateway --base-url http://127.0.0.1:3000 --name gemini-2.5-flash",
-        "OPENAI_BASE_URL=http://127.0.0.1:8787/v1 OPENAI_API_KEY=none python my_program.py",
+        "OPENAI_BASE_URL=http://127.0.0.1:8787/v1 OPENAI_API_KEY=none python my.py",
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
