@@ -129,7 +129,7 @@ def resolve(given: dict[str, Any], config: str | None) -> Settings:
             values[name], sources[name] = os.environ[variable], variable
         elif name in configured:
             values[name], sources[name] = configured[name], f"{path}: {name}"
-    for name in ("secret", "password"):
+    for name in ("secret", "password", "gateway_key"):
         if given.get(name) == "-":
             values[name] = ask_secret(name)
         elif isinstance(values.get(name), str):
