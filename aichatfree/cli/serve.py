@@ -136,11 +136,13 @@ def _gateway(host: str, allow_origins: tuple[str, ...], settings: Settings) -> w
 
 def _ask_itself(api: web.Application, url: str, settings: Settings, model: str | None) -> None:
     """Let the gateway ask the server that it is a part of: from within, so it knows the site password."""
-    from .. import AsyncClient
+    from .. import AsyncClient, Options
     from ..gateway.service import GATEWAY
 
-    label = {"model": model} if model else {}
-    client = AsyncClient(url, secret=settings.secret or "", password=settings.password or "", trust_env=False, **label)
+    options: Options = {"secret": settings.secret or "", "password": settings.password or "", "trust_env": False}
+    if model:
+        options["model"] = model
+    client = AsyncClient(url, **options)
     api[GATEWAY].own(client)
 
 
