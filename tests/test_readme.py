@@ -42,8 +42,12 @@ def test_the_table_of_errors() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    assert re.findall(r"\]\(([^)#:]+)\)", README) == [], "on the package index relative links lead nowhere"
+    targets = re.findall(r"\]\(https://(?:github|raw\.githubusercontent)\.com/aichatfree/aichatfree/(.+?)\)", README)
+    assert targets
+    for target in targets:
+        path = re.sub(r"^((blob|tree)/)?main/", "", target)
+        assert (ROOT / path).exists(), target
     titles = re.findall(r"^## (.*)$", README, re.MULTILINE)
     headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
@@ -51,4 +55,6 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_changelog_has_room_for_what_is_next() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.findall(r"^## (.*)$", changelog, re.MULTILINE)[0] == "[Unreleased]"
+    headings = re.findall(r"^## (.*)$", changelog, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
