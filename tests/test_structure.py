@@ -217,8 +217,19 @@ PUBLIC = {
         RetryPolicy ServerError Stats Stream StreamInterruptedError Timeout Transport TransportError
         __version__ generate_signature
     """,
+    "aichatfree.errors": """
+        AIChatFreeError APIError AuthenticationError BadRequestError ConnectError EmptyReplyError InvalidPasswordError
+        InvalidRequestError InvalidSignatureError NotFoundError OverloadedError PermissionDeniedError Phase
+        RateLimitError RedirectError ReplyTooLargeError RequestTimeoutError ServerError StreamInterruptedError
+        TransportError
+    """,
     "aichatfree.gateway": "LocalGateway create_app",
     "aichatfree.provider": "AIChatFree AsyncGeneratorProvider ProviderModelMixin",
+    "aichatfree.server": "Gemini LocalServer Ollama OpenAICompatible create_app run",
+    "aichatfree.testing": """
+        AsyncMemoryTransport BrokenChunk BrokenEncoding Drop Fault Garbage Headers Informational MemoryTransport
+        OversizedHeaders Pause ProxyServer RecordedRequest Repeat Reply ScriptedServer Stall WrongLength
+    """,
 }
 """Every public name; one joins on purpose."""
 
