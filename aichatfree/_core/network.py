@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
+import re
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -31,19 +33,23 @@ class Network:
         settings: ``proxy`` and ``verify`` take precedence over the environment, which counts only with ``trust_env``.
 
     Raises:
-        InvalidRequestError: Certificates are named that do not exist, or the environment names a SOCKS proxy.
+        InvalidRequestError: Certificates are named that cannot be read, or a SOCKS proxy without the extra for it.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._proxy = settings.proxy
-        self._verify = settings.verify
+        self._proxy = _usable(settings.proxy)
+        self.verify = settings.verify
+        """As in the settings; a path as it was when the client was made, whatever the working directory becomes."""
         self._proxies: dict[str, str] = {}
-        self._authority: str | None = None
+        self._authority: tuple[str, str] | None = None
         if settings.trust_env:
             self._proxies = urllib.request.getproxies() if settings.proxy is None else {}
             self._authority = _environment_authority() if settings.verify is True else None
         if isinstance(settings.verify, str):
-            self._authority = _existing("verify", settings.verify)
+            self.verify = _existing("verify", settings.verify)
+            self._authority = ("verify", self.verify)
+        if isinstance(settings.verify, str) or (self._authority and settings.base_url.startswith("https:")):
+            _ = self.ssl_context  # read now, and refused now if it cannot be used
         self.proxy_for(settings.base_url)
 
     @property
@@ -59,8 +65,10 @@ class Network:
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
         if not proxy or self._bypassed(parts):
             return None
+        if proxy.lower().startswith("socks") and _is_loopback(parts.hostname or ""):
+            return None  # no proxy elsewhere reaches this machine's own loopback
         try:
-            return Settings().change({"proxy": proxy}).proxy
+            return _usable(Settings().change({"proxy": proxy}).proxy)
         except InvalidRequestError as error:
             raise InvalidRequestError(f"{error} (it comes from the environment; see trust_env=)") from None
 
@@ -76,18 +84,47 @@ class Network:
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:
-        """What TLS trusts. Made when TLS is first used, since reading the certificates takes some 20 ms."""
-        if isinstance(self._verify, ssl.SSLContext):
-            return self._verify
-        if self._verify is False:
+        """What TLS trusts.
+
+        Made when TLS is first used, since reading the certificates takes some 20 ms; the user's own are read at once.
+        It does not take a connection that was cut for one that has ended: a reply of which only the end of the
+        connection says that it is whole could be cut short on the way, unseen. That holds for a context that the user
+        passed in as well.
+        """
+        context = self.verify if isinstance(self.verify, ssl.SSLContext) else self._new_context()
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        return context
+
+    def _new_context(self) -> ssl.SSLContext:
+        if self.verify is False:
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
-        path = self._authority or certifi.where()
-        if Path(path).is_dir():
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
+        name, path = self._authority or ("certifi", certifi.where())
+        try:
+            context = ssl.create_default_context(cafile=path) if Path(path).is_file() else _folder_context(Path(path))
+        except OSError as error:  # an SSLError is one
+            raise InvalidRequestError(
+                f"{name} names {path!r}, where no certificates can be read: give a file of them in PEM form, or a "
+                f"folder that `openssl rehash` has prepared ({error.strerror or error})"
+            ) from error
+        return context
+
+
+def _folder_context(folder: Path) -> ssl.SSLContext:
+    """What TLS trusts, from a folder as OpenSSL wants it; read now and not when it is needed."""
+    context: ssl.SSLContext | None = None
+    for path in sorted(folder.iterdir()):
+        if re.fullmatch(r"[0-9a-f]{8}\.[0-9]+", path.name):
+            with suppress(OSError):
+                if context is None:
+                    context = ssl.create_default_context(cafile=path)
+                else:
+                    context.load_verify_locations(cafile=path)
+    if context is None:
+        raise OSError("it has none")
+    return context
 
 
 def _networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
@@ -98,14 +135,30 @@ def _networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6N
                 yield ipaddress.ip_network(entry.strip(), strict=False)
 
 
-def _environment_authority() -> str | None:
+def _environment_authority() -> tuple[str, str] | None:
     for variable in _CA_VARIABLES:
         if path := os.environ.get(variable):
-            return _existing(variable, path)
+            return variable, _existing(variable, path)
     return None
 
 
 def _existing(name: str, path: str) -> str:
     if not Path(path).exists():
         raise InvalidRequestError(f"{name} names {path!r}, which does not exist: give a file or folder of certificates")
-    return path
+    return str(Path(path).absolute())
+
+
+def _usable(proxy: str | None) -> str | None:
+    """A proxy's URL, once it is sure that it can be spoken to."""
+    if proxy is not None and proxy.startswith("socks") and importlib.util.find_spec("python_socks") is None:
+        raise InvalidRequestError("a SOCKS proxy needs the package python-socks: pip install 'aichatfree[socks]'")
+    return proxy
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -38,7 +38,7 @@ def basic_secrets(authorization: str) -> list[str]:
     return [user, user.partition(":")[2]]
 
 
-def _read_url(name: str, value: object, example: str) -> SplitResult:
+def _read_url(name: str, value: object, example: str, schemes: tuple[str, ...] = ("http", "https")) -> SplitResult:
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} is of type {type(value).__name__}: give a str such as {example}")
     text = str.__str__(value).strip()
@@ -57,8 +57,9 @@ def _read_url(name: str, value: object, example: str) -> SplitResult:
         ) from None
     if "@" in url.path:
         raise InvalidRequestError(f"{name} {shown!r} has an '@' after its host: write '/' in a password as %2F")
-    if url.scheme.lower() not in ("http", "https"):
-        raise InvalidRequestError(f"{name} {shown!r} must begin with http:// or https://, such as {example}")
+    if url.scheme.lower() not in schemes:
+        *others, last = (f"{scheme}://" for scheme in schemes)
+        raise InvalidRequestError(f"{name} {shown!r} must begin with {', '.join(others)} or {last}, such as {example}")
     if not url.hostname or port == 0:
         raise InvalidRequestError(f"{name} {shown!r} names no host: give an address such as {example}")
     return url._replace(scheme=url.scheme.lower())
@@ -102,11 +103,6 @@ def read_proxy(value: object) -> str | None:
     if value is None or value == "":
         return None
     example = "http://127.0.0.1:8080"
-    if isinstance(value, str) and value.lower().startswith("socks"):
-        raise InvalidRequestError(
-            "a SOCKS proxy is not spoken here: give Client a requests.Session (session=) or AsyncClient "
-            "a connector (connector=) that speaks it"
-        )
     if isinstance(value, str) and "://" not in value:
         value = f"http://{value}"
-    return _read_url("proxy", value, example).geturl()
+    return _read_url("proxy", value, example, ("http", "https", "socks5", "socks5h")).geturl()

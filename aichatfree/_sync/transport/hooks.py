@@ -1,229 +1,182 @@
 """urllib3's connections, taught the limits of a call, and the requests adapter that uses them.
 
-urllib3 limits each wait on a socket, so that a server that sends one byte now and then is waited for without end.
-Here every read asks the deadline of the call how long it may still take; no extra thread is needed for that.
+Every hook of requests, urllib3 and http.client on which a limit hangs stands in this file: ``send`` of requests'
+adapter with ``get_connection_with_tls_context``, ``request_url`` and ``cert_verify``; ``_get_conn``, ``_put_conn`` and
+``_new_conn`` of urllib3's pools; ``_new_conn``, ``request`` and ``send`` of its connections; ``response_class`` of
+http.client's, with ``begin``. Each notes on the exchange that it was called, and checks that the one before it was:
+where a newer library calls one of them no longer, a call fails with a ConnectError that names the library, instead of
+waiting without limit.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
-import re
 import socket
 import ssl
+import sys
+import weakref
 from collections.abc import Iterator
-from contextvars import ContextVar
-from email.errors import MissingHeaderBodySeparatorDefect
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.connection import allowed_gai_family
+from urllib3.exceptions import (
+    ClosedPoolError,
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 from ..._core.network import Network
-from .resolver import Lookup
+from ..._core.wire.addresses import split_userinfo
+from ...errors import ConnectError
+from .dialing import Dial
+from .framing import Framing, framing_of, read_head
+from .idle import Idle
+from .inbox import Inbox
+from .sending import Served, sending, transmit
+from .socks import is_socks
 
-if TYPE_CHECKING:
-    from .exchange import RequestsExchange
-
-POOL_SIZE = 512
-"""Idle connections kept a server. More may be open at once: nothing ever waits for a place in the pool."""
-
-BUFFER_SIZE = 64 * 1024
-"""As much as one read from a socket brings at most; http.client's own 8 KiB cut a large chunk into small pieces."""
-
-current_exchange: ContextVar[list[RequestsExchange]] = ContextVar("aichatfree_exchange")
-"""The exchange that this thread is sending: urllib3 has no way to hand anything to a connection. It is in a list, which
-is emptied after the sending, so that nobody who keeps the context keeps the exchange."""
-
-_SLACK_SECONDS = 0.05
-_MAX_LINE = 8 * 1024
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+MAX_POOLS = 64
+"""Servers of which idle connections are kept."""
 
 
-def _sending() -> RequestsExchange | None:
-    slot = current_exchange.get(None)
-    return slot[0] if slot else None
+def _check(exchange: Served, stage: str, hook: str) -> None:
+    """Fail if the hook before this one was not called."""
+    if exchange.stage != stage:
+        from importlib.metadata import version
 
-
-class _LimitedReader(io.RawIOBase):
-    """The receiving side of a socket; each read takes no longer than the call it serves still may."""
-
-    def __init__(self, sock: socket.socket, file: io.RawIOBase, exchange: RequestsExchange) -> None:
-        self._sock = sock
-        self._file = file  # holds the socket open, as http.client expects of its file
-        self._deadline = exchange.deadline
-        self._set = sock.gettimeout()
-        self.ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self._deadline.remaining()
-        if left is None:
-            if self._set is not None:
-                self._arm(None)
-        elif left == 0:
-            raise TimeoutError("the limit passed")
-        elif self._set is None or not left <= self._set <= left + _SLACK_SECONDS:
-            self._arm(left)
-        size = self._sock.recv_into(buffer)
-        if not size:
-            self.ended = True
-        return size
-
-    def _arm(self, seconds: float | None) -> None:
-        # Each settimeout is a system call, so it is spared while what was set is right within the slack.
-        self._set = None if seconds is None else seconds + _SLACK_SECONDS / 2
-        self._sock.settimeout(self._set)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-            super().close()
+        raise ConnectError(
+            f"{hook} was not called, so that limits would not hold: requests {version('requests')} with urllib3 "
+            f"{version('urllib3')} is not what this aichatfree knows: install an older one, or a newer aichatfree"
+        )
 
 
 class LimitedResponse(http.client.HTTPResponse):
-    """An HTTP answer that is read within the limits of its call, and skips every interim (1xx) answer."""
+    """An HTTP answer that is read strictly, and within the limits of its call; interim (1xx) answers are skipped."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._reader: _LimitedReader | None = None
-        exchange = _sending()
-        if exchange is not None:
-            self._reader = _LimitedReader(sock, self.fp.detach(), exchange)
-            self.fp = io.BufferedReader(self._reader, BUFFER_SIZE)
-            exchange.incoming = self
+        self._inbox: Inbox | None = None
+        self._framing = Framing(False, 0, False)
+        self._exchange = exchange = sending()
+        self._whole = False
+        if exchange is None:
+            return
+        early, exchange.early = exchange.early, b""
+        file: Any = self.fp
+        raw: io.RawIOBase = file.detach()
+        inbox: Any = Inbox(sock, raw, exchange.deadline, early)
+        self.fp = self._inbox = inbox
 
     def begin(self) -> None:
         """Read the status and the headers."""
-        super().begin()
-        if self._reader is not None and self._reader.ended:
-            # http.client takes the end of the connection for the end of the headers.
-            raise http.client.RemoteDisconnected("the connection was closed amid the headers")
-        while 102 <= self.status < 200:
-            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first begin()
+        exchange, self._exchange = self._exchange, None
+        if self._inbox is None or exchange is None:
             super().begin()
-        if self._reader is not None:
-            self._settle_framing()
+            return
+        if self.headers is not None:
+            return
+        _check(exchange, "request", "HTTPConnection.request")
+        while True:
+            lines = self._inbox.read_head()
+            if not lines:
+                raise http.client.RemoteDisconnected("the connection was closed without an answer")
+            head = read_head(lines)
+            if head.status >= 200 or head.status == 101:
+                break
+        self._framing = framing = framing_of(head)
+        self.code = self.status = head.status
+        self.reason = head.reason
+        self.version = 10 if head.minor == 0 else 11
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in head.fields:
+            self.headers[name] = value
+        self.chunked, self.length = framing.chunked, framing.length
+        self.chunk_left = None
+        self.will_close = not framing.keeps
+        exchange.incoming = self
+        exchange.stage = "answer"
 
-    def _settle_framing(self) -> None:
-        """Read strictly where the body ends: what http.client cannot read, it takes for a body without a length.
+    def body(self) -> Iterator[bytes]:
+        """The body as it arrives, see :meth:`Inbox.body`."""
+        assert self._inbox is not None
+        yield from self._inbox.body(self._framing)
+        self._whole = True
 
-        Raises:
-            http.client.HTTPException: The headers do not say it, or in two ways.
-        """
-        if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in self.headers.defects):
-            raise http.client.HTTPException("a line of the headers is no header, and what follows it is lost")
-        codings, lengths = (
-            [value.strip().lower() for value in ",".join(self.headers.get_all(name, ())).split(",") if value.strip()]
-            for name in ("transfer-encoding", "content-length")
-        )
-        if codings and codings[-1] == "chunked" and not self.chunked:
-            self.chunked, self.chunk_left, self.length = True, None, None
-            self.will_close = self._check_close()  # type: ignore[attr-defined]
-        elif lengths and not self.chunked:
-            if len(set(lengths)) > 1 or not re.fullmatch(r"[0-9]{1,18}", lengths[0]):
-                raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)[:80]!r}")
-            if self.length is None:  # the same one twice in one line
-                self.length = int(lengths[0])
-                self.will_close = self._check_close()  # type: ignore[attr-defined]
-
-    def chunks(self) -> Iterator[bytes]:
-        """A chunked body as it arrives, read strictly: http.client passes over what does not belong between chunks.
-
-        Raises:
-            http.client.HTTPException: The chunks are invalid, or end too soon.
-        """
-        file = self.fp
-        while left := _chunk_size(file.readline(_MAX_LINE)):
-            while left:
-                data = file.read1(min(left, BUFFER_SIZE))
-                if not data:
-                    raise http.client.IncompleteRead(b"", left)
-                yield data
-                left -= len(data)
-            if (line := file.read(2)) != b"\r\n":
-                raise _invalid_chunk(line, 2)
-        while (line := file.readline(_MAX_LINE)) != b"\r\n":  # trailers
-            if not line.endswith(b"\r\n"):
-                raise _invalid_chunk(line, _MAX_LINE)
-
-
-@lru_cache(maxsize=64)  # few sizes come again and again, and to parse one anew takes as long as all the rest
-def _chunk_size(line: bytes) -> int:
-    found = _CHUNK_SIZE.fullmatch(line)
-    if found is None:
-        raise _invalid_chunk(line, _MAX_LINE)
-    return int(found[1], 16)
-
-
-def _invalid_chunk(line: bytes, asked: int) -> http.client.HTTPException:
-    if len(line) < asked and not line.endswith(b"\n"):
-        return http.client.IncompleteRead(line)
-    return http.client.HTTPException(f"the chunks of the body are invalid where it says {line[:80]!r}")
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can serve another request: the answer was read to its end, and nothing follows it."""
+        return self._whole and self._framing.keeps and self._inbox is not None and not self._inbox.pending
 
 
 class _Connection(HTTPConnection):
     """A connection that connects, sends and reads within the limits of the exchange it serves."""
 
     response_class = LimitedResponse
+    socks: str | None = None
+    """The SOCKS proxy, if there is one."""
+    complete = True
+    """Whether the last request was taken whole."""
+    _outgoing: list[bytes] | None = None
+    _fresh = False
 
     def _new_conn(self) -> socket.socket:
-        """Try the addresses of the host in turn, all of them within the one limit."""
-        exchange = _sending()
-        lookup = Lookup(self.host, self.port, allowed_gai_family())
-        if exchange:
-            exchange.looking_up(lookup)
+        """A connection to the host, its addresses tried within the one limit, or to the SOCKS proxy before it."""
+        exchange = sending()
+        # Its own dot at the end of a name, which urllib3's ``host`` has not, says that no search domain is to be tried.
+        host: str = getattr(self, "_dns_host", self.host)
         try:
-            addresses = lookup.result(exchange.deadline.remaining() if exchange else self.timeout)
+            sock = Dial(exchange, self.socket_options or (), self.timeout).connect(host, self.port, self.socks)
         except TimeoutError as error:
-            raise ConnectTimeoutError(self, str(error)) from error
-        except (OSError, UnicodeError) as error:
-            gai_error = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
-            raise NameResolutionError(self.host, self, gai_error) from error
-        last: OSError = OSError(f"{self.host} has no address")
-        for family, kind, protocol, _, address in addresses:
-            left = exchange.deadline.remaining() if exchange else self.timeout
-            sock = socket.socket(family, kind, protocol)
-            try:
-                if left == 0:
-                    raise TimeoutError("the limit passed")
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(left)
-                if exchange:
-                    exchange.opened(sock)
-                sock.connect(address)
-            except TimeoutError as error:
-                sock.close()
-                raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
-            except OSError as error:
-                sock.close()
-                last = error
-                continue
-            except BaseException:
-                sock.close()
-                raise
-            if exchange:
-                sock.settimeout(exchange.deadline.remaining())  # what TLS and a proxy's tunnel may still take
-            return sock
-        raise NewConnectionError(self, str(last)) from last
+            raise ConnectTimeoutError(self, f"no connection to {self.host} in time: {error}") from error
+        except socket.gaierror as error:
+            raise NameResolutionError(host, self, error) from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        self._fresh = True
+        return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        exchange = _sending()
-        if exchange is not None:
-            if self.sock is None:
-                self.connect()
-            exchange.connected(self.sock)
-            self.sock.settimeout(exchange.deadline.remaining())
-        super().request(*args, **kwargs)
+        """Send a request, or as much of it as the server reads."""
+        exchange = sending()
+        if exchange is None:
+            super().request(*args, **kwargs)
+            return
+        _check(exchange, "pool", "HTTPConnectionPool._get_conn")
+        if self.sock is None:
+            self.connect()
+        if not self._fresh:
+            _check(exchange, "", "HTTPConnection._new_conn")
+        exchange.connected(self.sock)
+        exchange.stage = "request"
+        self._outgoing = blocks = list[bytes]()
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._outgoing = None
+        if not blocks:
+            exchange.stage = ""
+            _check(exchange, "sent", "HTTPConnection.send")
+        self.complete = transmit(self, self.sock, blocks, exchange)
+
+    def send(self, data: Any) -> None:
+        """Send something, or keep it until the request is complete."""
+        if self._outgoing is None:
+            super().send(data)
+        else:
+            self._outgoing.append(data)
+
+    def close(self) -> None:
+        """Close it, without a word to the other end, whose connection it may be after a fork."""
+        self._fresh, self.complete = False, True
+        super().close()
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
@@ -231,6 +184,8 @@ class _TLSConnection(_Connection, HTTPSConnection):
         super().connect()
         # Without verification urllib3 warns at every request, of what the user asked for (verify=False).
         self.is_verified = True
+        sock: Any = self.sock
+        sock.suppress_ragged_eofs = False  # a connection that was cut has not ended
 
     @property
     def is_connected(self) -> bool:
@@ -238,18 +193,71 @@ class _TLSConnection(_Connection, HTTPSConnection):
         return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
 
 
-class _Pool(HTTPConnectionPool):
+class _PoolHooks(HTTPConnectionPool):
+    """What both pools have in common."""
+
+    socks: str | None = None
+    _base: type[HTTPConnectionPool]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.idle = Idle()
+        weakref.finalize(self, self.idle.clear)
+
+    def _replaced(self) -> bool:
+        """Whether a library such as vcrpy has put connections of its own in the place of urllib3's."""
+        return self._base.ConnectionCls is not _KNOWN[self._base]
+
+    def _new_conn(self) -> Any:
+        self.ConnectionCls = self._base.ConnectionCls if self._replaced() else type(self).ConnectionCls
+        connection: Any = super()._new_conn()
+        if self.socks is not None:
+            connection.socks = self.socks
+        return connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        if self.pool is None:
+            raise ClosedPoolError(self, "Pool is closed.")
+        if (exchange := sending()) is not None:
+            exchange.stage = "pool"
+        if self._replaced():
+            return super()._get_conn(timeout)
+        return self.idle.take() or self._new_conn()
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is None:
+            return
+        if not isinstance(conn, _Connection):
+            super()._put_conn(conn)
+            return
+        if conn.sock is None or not conn.complete:
+            conn.close()
+            return
+        self.idle.put(conn)
+        if self.pool is None:  # closed meanwhile
+            self.idle.clear()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        super().close()
+        self.idle.clear()
+
+
+class _Pool(_PoolHooks):
     ConnectionCls = _Connection
+    _base = HTTPConnectionPool
 
 
-class _TLSPool(HTTPSConnectionPool):
+class _TLSPool(_PoolHooks, HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
+    _base = HTTPSConnectionPool
+
+
+_KNOWN: dict[Any, Any] = {HTTPConnectionPool: HTTPConnection, HTTPSConnectionPool: HTTPSConnection}
 
 
 class LimitedAdapter(HTTPAdapter):
     """requests' adapter over limited connections, without the work that need not be repeated on every call.
-
-    ``send`` itself stays requests' own, so that libraries which replace it (``responses``) keep working.
 
     Args:
         network: The proxies and certificates, which are settled when the client is made.
@@ -257,52 +265,71 @@ class LimitedAdapter(HTTPAdapter):
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._routes: dict[str, tuple[HTTPConnectionPool, str]] = {}
-        self._pools: dict[str, HTTPConnectionPool] = {}  # by origin, so that every path shares its connections
-        super().__init__(pool_maxsize=POOL_SIZE)
+        self._pools: dict[str, _PoolHooks] = {}  # by origin, so that every path shares its connections
+        super().__init__(pool_maxsize=1)
 
-    def _route(self, url: str) -> tuple[HTTPConnectionPool, str]:
-        """The pool for a URL, and the target that the request line names."""
-        route = self._routes.get(url)
-        if route is None:
-            parts = urlsplit(url)
-            proxy = self._network.proxy_for(url)
-            origin = f"{parts.scheme}://{parts.netloc}"
-            pool = self._pools.get(origin) or self._pools.setdefault(origin, self._new_pool(url, proxy))
-            forwarded = proxy is not None and parts.scheme == "http"
-            target = url if forwarded else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            route = self._routes[url] = (pool, target)
-        return route
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request by requests' own ``send``, which libraries that mock answers replace."""
+        response = super().send(*args, **kwargs)
+        exchange = sending()
+        original = getattr(response.raw, "_original_response", None)
+        if exchange is not None and type(original) in (http.client.HTTPResponse, LimitedResponse):
+            _check(exchange, "answer", "HTTPConnection.response_class")  # it came by http.client, and not by a mock
+        return response
 
-    def _new_pool(self, url: str, proxy: str | None) -> HTTPConnectionPool:
-        options: dict[str, Any] = {"maxsize": POOL_SIZE}
+    def _pool(self, url: str) -> _PoolHooks:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools.setdefault(origin, self._new_pool(url, self._network.proxy_for(url)))
+            while len(self._pools) > MAX_POOLS:
+                oldest = min(tuple(self._pools.items()), key=lambda item: item[1].idle.used)[0]
+                if (left := self._pools.pop(oldest, None)) is not None:
+                    left.close()
+        return pool
+
+    def _new_pool(self, url: str, proxy: str | None) -> Any:
+        options: dict[str, Any] = {"maxsize": 1}
         if url.startswith("https:"):
             options["ssl_context"] = self._network.ssl_context
-        manager = self._proxy_manager(proxy, options) if proxy else PoolManager(**options)
+        forwards = proxy is not None and not is_socks(proxy)
+        manager = self._proxy_manager(str(proxy), options) if forwards else PoolManager(**options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
-        return manager.connection_from_url(url)
+        pool: Any = manager.connection_from_url(url)
+        if is_socks(proxy):
+            pool.socks = proxy
+        return pool
 
     def _proxy_manager(self, proxy: str, options: dict[str, Any]) -> ProxyManager:
         if proxy.startswith("https:"):
             options["proxy_ssl_context"] = self._network.ssl_context
         return ProxyManager(proxy, proxy_headers=self.proxy_headers(proxy), **options)
 
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """The credentials for a proxy, in UTF-8 (RFC 7617); requests' own knows Latin-1 alone."""
+        credentials = split_userinfo(proxy)[1]
+        return {} if credentials is None else {"Proxy-Authorization": credentials}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: each pool is made when it is first used."""
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         """The pool for a request."""
-        return self._route(str(request.url))[0]
+        return self._pool(str(request.url))
 
     def request_url(self, request: requests.PreparedRequest, *args: Any) -> str:
         """What the request line names: the whole URL for a proxy that forwards, else the path."""
-        return self._route(str(request.url))[1]
+        parts = urlsplit(str(request.url))
+        if parts.scheme == "http" and self._pool(str(request.url)).proxy is not None:
+            return str(request.url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def cert_verify(self, *args: Any) -> None:
         """Nothing: the pools have the SSLContext."""
 
     def close(self) -> None:
         """Close every idle connection."""
-        self._routes.clear()
         while self._pools:
-            self._pools.popitem()[1].close()
+            with suppress(KeyError):
+                self._pools.popitem()[1].close()

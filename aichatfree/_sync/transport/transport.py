@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -14,6 +13,7 @@ from ..._core.network import Network
 from ..._core.settings import Settings
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
+from . import sessions
 from .exchange import RequestsExchange
 from .hooks import LimitedAdapter
 
@@ -25,19 +25,25 @@ class RequestsTransport:
         settings: ``proxy``, ``verify`` and ``trust_env`` are settled here.
         session: The user's session. What it does (adapters, hooks, auth, cookies, its own proxies) is kept, and it
             is never closed here.
+
+    Raises:
+        InvalidRequestError: The session is none of requests, or cannot take what the settings say; or the proxy or
+            the certificates cannot be used.
     """
 
     def __init__(self, settings: Settings, session: requests.Session | None = None) -> None:
         self.session = session
-        self._settings = settings
         self._own: requests.Session | None = None
         network = self._network = Network(settings if session is None else settings.replace(trust_env=False))
+        self._settings = settings.replace(verify=network.verify)
         if session is None:
             self._own = requests.Session()
             adapter = LimitedAdapter(network)
             self._own.mount("http://", adapter)
             self._own.mount("https://", adapter)
-        elif isinstance(settings.verify, ssl.SSLContext):
+            return
+        sessions.check_session(session)
+        if isinstance(settings.verify, ssl.SSLContext):
             raise InvalidRequestError(
                 "verify= is an SSLContext, which a requests.Session cannot take: mount an adapter that has it instead"
             )
@@ -58,33 +64,21 @@ class RequestsTransport:
 
     def post(self, request: Request, deadline: Deadline) -> requests.Response:
         """Send a request and return the answer with its body unread."""
-        if self._own is not None:
-            prepared = requests.PreparedRequest()
-            prepared.method = request.method
-            prepared.url = request.url
-            prepared.headers = CaseInsensitiveDict(request.headers)
-            prepared.headers["Content-Length"] = str(len(request.body))
-            prepared.body = request.body
-            prepared.hooks = {}
-            adapter = self._own.get_adapter(request.url)
-            limits = Urllib3Timeout(connect=deadline.limit("connect"), read=deadline.limit("first_byte"))
-            return adapter.send(prepared, stream=True, timeout=limits)  # type: ignore[arg-type]  # requests knows it
-        assert self.session is not None
-        own: dict[str, Any] = {}
-        if self._settings.proxy is not None:
-            own["proxies"] = {"http": self._settings.proxy, "https": self._settings.proxy}
-        if self._settings.verify is not True:
-            own["verify"] = self._settings.verify
-        return self.session.request(
-            request.method,
-            request.url,
-            data=request.body,
-            headers=request.headers,
-            stream=True,
-            allow_redirects=False,
-            timeout=(deadline.limit("connect"), deadline.limit("first_byte")),
-            **own,
-        )
+        if self._own is None:
+            assert self.session is not None
+            return sessions.post(self.session, self._settings, request, deadline)
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = request.url
+        prepared.headers = CaseInsensitiveDict(request.headers)
+        prepared.headers["Content-Length"] = str(len(request.body))
+        prepared.body = request.body
+        prepared.hooks = {}
+        connect, read = sessions.limits(deadline)
+        adapter = self._own.get_adapter(request.url)
+        # urllib3 counts these for each wait; what holds for the call, its connections ask the deadline (see hooks).
+        timeout = Urllib3Timeout(connect=connect, read=read)
+        return adapter.send(prepared, stream=True, timeout=timeout)  # type: ignore[arg-type]  # requests knows it
 
     def close(self) -> None:
         """Close the idle connections; a session that was passed in stays open."""

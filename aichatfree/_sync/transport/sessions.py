@@ -1,0 +1,182 @@
+"""Requests through a session of the user's, whose adapters, hooks and authentication do what the user made them for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+import urllib3.exceptions
+from urllib3 import HTTPHeaderDict, HTTPResponse
+
+from ..._core.deadlines import Deadline
+from ..._core.settings import Settings
+from ..._core.wire.requests import Request
+from ...errors import InvalidRequestError
+from .foreign import causes_of
+from .inbox import READ_SIZE
+
+_LEAST_SECONDS = 0.001
+"""A limit of 0 is none to some libraries, and an error to others."""
+
+_TOO_MANY = re.compile(r"too many (\d{3}) error responses")
+
+_NO_ANSWER = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+)
+
+
+def limits(deadline: Deadline) -> tuple[float | None, float | None]:
+    """The limits that a library is handed: never 0, which has passed already.
+
+    Raises:
+        TimeoutError: The call's has.
+    """
+    connect, read = deadline.limit("connect"), deadline.limit("first_byte")
+    if connect == 0 or read == 0:
+        raise TimeoutError("the limit passed")
+    return (
+        None if connect is None else max(connect, _LEAST_SECONDS),
+        None if read is None else max(read, _LEAST_SECONDS),
+    )
+
+
+def check_session(session: object) -> None:
+    """Refuse what is no session of requests.
+
+    Raises:
+        InvalidRequestError: It is something else.
+    """
+    if not isinstance(session, requests.Session):
+        kind = type(session)
+        raise InvalidRequestError(
+            f"session is of type {kind.__module__}.{kind.__qualname__}: Client takes a requests.Session "
+            f"(an aiohttp.ClientSession belongs to AsyncClient; for other libraries, see transport=)"
+        )
+
+
+def post(session: requests.Session, settings: Settings, request: Request, deadline: Deadline) -> requests.Response:
+    """Send a request through the user's session; what it raises about an answer's status is that answer."""
+    own: dict[str, Any] = {}
+    if settings.proxy is not None:
+        proxy = _as_requests_reads(settings.proxy)
+        own["proxies"] = {"http": proxy, "https": proxy}
+    if settings.verify is not True:
+        own["verify"] = settings.verify
+    if session.auth is None and "authorization" in map(str.lower, request.headers):
+        own["auth"] = _leave  # or requests would put what a netrc file says in its place
+    answers: list[requests.Response] = []
+
+    def note(response: requests.Response, *args: Any, **kwargs: Any) -> None:
+        answers.append(response)
+
+    hooks = session.hooks.get("response") or []
+    own["hooks"] = {"response": [note, *([hooks] if callable(hooks) else hooks)]}
+    try:
+        return session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=limits(deadline),
+            **own,
+        )
+    except Exception as error:
+        if (answer := _answer_in(error, answers)) is not None:
+            return answer
+        raise
+
+
+def _answer_in(error: Exception, answers: list[requests.Response]) -> requests.Response | None:
+    """The answer that the session, its adapter or a hook of it has made an error of; None if there was none."""
+    if isinstance(response := getattr(error, "response", None), requests.Response) and response.raw is not None:
+        return response
+    causes = list(causes_of(error))
+    for cause in causes:
+        if isinstance(cause, urllib3.exceptions.ResponseError) and (found := _TOO_MANY.search(str(cause))):
+            return _bare(int(found[1]))
+    if answers and answers[-1].status_code != 200 and not any(isinstance(cause, _NO_ANSWER) for cause in causes):
+        return answers[-1]
+    return None
+
+
+def _bare(status: int) -> requests.Response:
+    """The answer of which an adapter that tried again by itself told no more than its status."""
+    response = requests.Response()
+    response.status_code = status
+    response.raw = HTTPResponse(b"", status=status, preload_content=False)
+    return response
+
+
+def _leave(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An ``auth`` that leaves the headers as they are."""
+    return prepared
+
+
+def _as_requests_reads(proxy: str) -> str:
+    """A proxy's URL of which requests makes credentials in UTF-8: it sends what it reads there as Latin-1."""
+    parts = urlsplit(proxy)
+    if proxy.startswith("socks") or parts.username is None:
+        return proxy
+    user, password = (
+        quote(unquote(text or "").encode().decode("latin-1"), safe="") for text in (parts.username, parts.password)
+    )
+    return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def _was_read(response: requests.Response) -> bool:
+    """Whether a hook has read the body."""
+    return isinstance(getattr(response, "_content", False), bytes)
+
+
+def headers_of(response: requests.Response) -> Mapping[str, str]:
+    """The headers of an answer, repeated fields apart, in UTF-8 where they are that."""
+    headers = HTTPHeaderDict()
+    raw = getattr(response.raw, "headers", None)
+    for name, value in (response.headers if raw is None else raw).items():
+        if name.lower() == "content-encoding" and _was_read(response):
+            continue  # requests has decoded it
+        headers.add(name, _utf8(str(value)))
+    return headers
+
+
+def _utf8(value: str) -> str:
+    try:
+        return value if value.isascii() else value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
+
+
+def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
+    """The body from a connection that is not ours: each read is limited as well as that can be done."""
+    if _was_read(response):
+        if response.content:
+            yield response.content
+        return
+    raw: Any = response.raw
+    sock = _socket_of(raw)
+    while True:
+        if deadline.expired():
+            raise TimeoutError("the limit passed")
+        if sock is not None:
+            sock.settimeout(deadline.remaining())
+        data = raw.read1(READ_SIZE, decode_content=False)
+        if not data:
+            return
+        yield data
+
+
+def _socket_of(raw: Any) -> Any:
+    """The socket under an answer of urllib3's, None if there is none (a mock), or none to be seen."""
+    sock = getattr(getattr(raw, "connection", None), "sock", None)
+    if sock is None:  # the connection is closed behind this answer, and has let go of it
+        file = getattr(getattr(getattr(raw, "_fp", None), "fp", None), "raw", None)
+        sock = getattr(file, "_sock", None)
+    return sock if hasattr(sock, "settimeout") else None
