@@ -86,10 +86,10 @@ def test_sending_sync(kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 def test_reading_sync(kind: type[BaseException], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     error = made(kind)
 
-    def chunks(*args: Any) -> Any:
+    def body(*args: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(urllib3_connections.LimitedResponse, "chunks", chunks)
+    monkeypatch.setattr(urllib3_connections.LimitedResponse, "body", body)
     with Client(server.url, max_retries=0) as client, pytest.raises(aichatfree.TransportError) as caught:
         client.generate("hi")
     ours(caught.value, error)
@@ -130,7 +130,7 @@ def test_the_walk_finds_what_it_should() -> None:
 
 
 def test_a_bug_of_our_own_is_not_hidden(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urllib3_connections.LimitedResponse, "chunks", lambda *args: 1 / 0)
+    monkeypatch.setattr(urllib3_connections.LimitedResponse, "body", lambda *args: 1 / 0)
     with Client(server.url) as client, pytest.raises(ZeroDivisionError):
         client.generate("hi")
     server.wait_connections(0)

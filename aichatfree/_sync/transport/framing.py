@@ -22,12 +22,12 @@ _MAX_CHUNK_LINE = 8 * 1024
 _LARGE = 2 * 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
-_CHUNK_SIZE_BEGUN = re.compile(rb"(?:[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n\0]*)?\r?)?")
-_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n")
+_CHUNK_SIZE = re.compile(rb"0*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+_CHUNK_SIZE_BEGUN = re.compile(rb"(?:0*[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n\0]*)?\r?)?")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n")
 _INTERIM_BEGUN = b"HTTP/1.1 1"
 
 Fields = list[tuple[str, str]]
@@ -37,21 +37,21 @@ class Head(NamedTuple):
     """The head of an answer.
 
     Args:
-        minor: The minor version: 0 or 1 (or more, which is read as 1).
+        version: The version, as http.client writes it: 10 or 11.
         status: The status code.
         reason: The reason phrase.
         fields: The header fields, in order.
     """
 
-    minor: int
+    version: int
     status: int
     reason: str
     fields: Fields
 
     def values(self, name: str) -> list[str]:
         """The members of a comma-separated field (RFC 9110, 5.6.1), its lines taken together."""
-        joined = ",".join(value for key, value in self.fields if key.lower() == name)
-        return [member.strip(" \t") for member in joined.split(",")] if joined else []
+        lines = [value for key, value in self.fields if key.lower() == name]
+        return [member.strip(" \t") for member in ",".join(lines).split(",")] if lines else []
 
 
 class Framing(NamedTuple):
@@ -87,7 +87,7 @@ def read_head(data: bytes) -> Head:
     status = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
     if status is None:
         raise http.client.BadStatusLine(repr(first[:80]))
-    return Head(int(status[1]), int(status[2]), _text(status[3] or b""), _read_fields(lines[:-2]))
+    return Head(10 if status[1] == b"1.0" else 11, int(status[2]), _text(status[3] or b""), _read_fields(lines[:-2]))
 
 
 def _read_fields(lines: Iterable[bytes]) -> Fields:
@@ -97,8 +97,8 @@ def _read_fields(lines: Iterable[bytes]) -> Fields:
         if b"\0" in line or b"\r" in line:
             raise http.client.HTTPException("a header field holds NUL or a bare CR")
         if line[:1] in (b" ", b"\t"):  # a fold of the line before (RFC 9112, 5.2)
-            if not fields or fields[-1][0].lower() in _FRAMING_FIELDS:
-                raise http.client.HTTPException("a line of the headers is folded that must not be")
+            if not fields:
+                raise http.client.HTTPException("the first line of the headers is folded")
             name, value = fields[-1]
             fields[-1] = (name, f"{value} {_text(line.strip(_OWS))}")
             continue
@@ -112,7 +112,6 @@ def _read_fields(lines: Iterable[bytes]) -> Fields:
 
 
 _OWS = b" \t"
-_FRAMING_FIELDS = ("transfer-encoding", "content-length")
 
 
 def _text(value: bytes) -> str:
@@ -132,7 +131,7 @@ def framing_of(head: Head) -> Framing:
     codings = [coding.lower() for coding in head.values("transfer-encoding")]
     lengths = head.values("content-length")
     options = {option.lower() for option in head.values("connection")}
-    keeps = "close" not in options and (head.minor > 0 or "keep-alive" in options)
+    keeps = "close" not in options and (head.version > 10 or "keep-alive" in options)
     if head.status < 200 or head.status in (204, 304):
         return Framing(False, 0, keeps and head.status != 101)
     if codings and set(codings) != {"identity"}:
@@ -140,10 +139,10 @@ def framing_of(head: Head) -> Framing:
             raise http.client.HTTPException(f"the Transfer-Encoding {', '.join(codings)[:80]!r} is not known here")
         if lengths:
             raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
-        return Framing(True, None, keeps and head.minor > 0)
+        return Framing(True, None, keeps and head.version > 10)
     if not lengths:
         return Framing(False, None, False)
-    if len(set(lengths)) > 1 or not _LENGTH.fullmatch(lengths[0]):
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
         raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)[:80]!r}")
     return Framing(False, int(lengths[0]), keeps)
 

@@ -93,7 +93,7 @@ class LimitedResponse(http.client.HTTPResponse):
         self._framing = framing = framing_of(head)
         self.code = self.status = head.status
         self.reason = head.reason
-        self.version = 10 if head.minor == 0 else 11
+        self.version = head.version
         self.headers = self.msg = http.client.HTTPMessage()
         for name, value in head.fields:
             self.headers[name] = value

@@ -80,6 +80,9 @@ class Inbox:
             http.client.HTTPException: They are too large, or the connection ended amid them.
         """
         data = self.receive()
+        while data and not data.lstrip(b"\r\n"):  # empty lines before the head
+            data = self.receive()
+        data = data.lstrip(b"\r\n")
         searched = 0
         while (end := head_end(data, searched)) < 0:
             searched = len(data)
