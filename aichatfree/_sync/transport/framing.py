@@ -134,11 +134,11 @@ def framing_of(head: Head) -> Framing:
     keeps = "close" not in options and (head.version > 10 or "keep-alive" in options)
     if head.status < 200 or head.status in (204, 304):
         return Framing(False, 0, keeps and head.status != 101)
+    if codings and lengths:
+        raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
     if codings and set(codings) != {"identity"}:
         if codings[-1] != "chunked" or codings.count("chunked") > 1 or not {"chunked", "identity"}.issuperset(codings):
             raise http.client.HTTPException(f"the Transfer-Encoding {', '.join(codings)[:80]!r} is not known here")
-        if lengths:
-            raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
         return Framing(True, None, keeps and head.version > 10)
     if not lengths:
         return Framing(False, None, False)

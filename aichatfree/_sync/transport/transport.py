@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -38,6 +39,7 @@ class RequestsTransport:
         self._settings = settings.replace(verify=network.verify)
         if session is None:
             self._own = requests.Session()
+            self._own.trust_env = False  # it was read above
             adapter = LimitedAdapter(network)
             self._own.mount("http://", adapter)
             self._own.mount("https://", adapter)
@@ -75,10 +77,13 @@ class RequestsTransport:
         prepared.body = request.body
         prepared.hooks = {}
         connect, read = sessions.limits(deadline)
-        adapter = self._own.get_adapter(request.url)
         # urllib3 counts these for each wait; what holds for the call, its connections ask the deadline (see hooks).
-        timeout = Urllib3Timeout(connect=connect, read=read)
-        return adapter.send(prepared, stream=True, timeout=timeout)  # type: ignore[arg-type]  # requests knows it
+        timeout: Any = Urllib3Timeout(connect=connect, read=read)
+        if sessions.is_replaced(requests.Session.send):
+            return self._own.send(prepared, stream=True, timeout=timeout, allow_redirects=False)
+        # Without the session's own work: a request of ours has no cookies, no hooks, and no redirects.
+        adapter = self._own.get_adapter(request.url)
+        return adapter.send(prepared, stream=True, timeout=timeout)
 
     def close(self) -> None:
         """Close the idle connections; a session that was passed in stays open."""
