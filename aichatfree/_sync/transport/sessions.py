@@ -95,10 +95,14 @@ def post(session: requests.Session, settings: Settings, request: Request, deadli
             timeout=limits(deadline),
             **own,
         )
-    except Exception as error:
-        if (answer := _answer_in(error, answers)) is not None:
-            return answer
-        raise
+    except BaseException as error:
+        found = _answer_in(error, answers) if isinstance(error, Exception) else None
+        for answer in answers:
+            if answer is not found:
+                answer.close()
+        if found is None:
+            raise
+        return found
 
 
 def _answer_in(error: Exception, answers: list[requests.Response]) -> requests.Response | None:
