@@ -19,7 +19,6 @@ import requests.adapters
 import trustme
 import urllib3.connection
 import urllib3.connectionpool
-from faces import eventually
 from peers import Peer, Peers, chunk, chunked, head, sized
 
 from aichatfree import APIError, Client, ConnectError, RequestTimeoutError, StreamInterruptedError, Timeout
@@ -110,9 +109,6 @@ process = context.Process(target=work)
 process.start()
 process.join()
 assert process.exitcode == 0
-open(sys.argv[0] if False else "/dev/null").close()
-import urllib.request
-urllib.request.urlopen(url.replace("https", "http") if not ca else "data:,")  if False else None
 print(stream.until_done())
 """
 
@@ -201,7 +197,7 @@ print(at > 100)
 def test_a_client_after_a_keyboard_interrupt() -> None:
     """Wherever it strikes: nothing stays locked, and no answer is taken for another's."""
     with Peers(echo) as server:
-        assert run(INTERRUPTED.replace("-W error", ""), server.url) == "True\n"
+        assert run(INTERRUPTED, server.url) == "True\n"
 
 
 # --- Aborts ---------------------------------------------------------------------------------------------------------
@@ -224,7 +220,6 @@ def test_a_stream_closed_late_cuts_no_other_call(server: ScriptedServer) -> None
     assert next(stream) == "two "
     exchanges[0].abort()
     assert stream.until_done() == "two three"
-    assert server.connections == 1 if hasattr(server, "connections") else True
 
 
 def test_closing_under_load_interrupts_only_what_was_closed(server: ScriptedServer) -> None:
@@ -292,13 +287,14 @@ def refuse(size: int, end: str) -> Callable[[Peer], None]:
         elif end == "ends":
             peer.finish()
         else:
-            peer.over.wait(20)
+            peer.over.wait(3)
 
     return answer
 
 
-@pytest.mark.parametrize("end", ["closes", "ends", "stays"])
-@pytest.mark.parametrize("size", [2_000_000, 12_000_000])
+@pytest.mark.parametrize(
+    ("size", "end"), [(2_000_000, "closes"), (2_000_000, "ends"), (12_000_000, "closes"), (12_000_000, "stays")]
+)
 def test_an_answer_to_what_was_not_read(secured: Any, size: int, end: str) -> None:
     serving, asking = secured
     with Peers(refuse(size, end), read_body=False, **serving) as server:
@@ -313,11 +309,11 @@ def test_an_answer_to_what_was_not_read(secured: Any, size: int, end: str) -> No
 
 
 def test_an_answer_to_what_was_not_read_through_proxies(tls: ssl.SSLContext, ca: str) -> None:
-    size = 4_000_000
+    size = 12_000_000
     with (
         ProxyServer() as proxy,
-        Peers(refuse(size, "ends"), read_body=False) as plain,
-        Peers(refuse(size, "ends"), read_body=False, tls=tls) as tunnelled,
+        Peers(refuse(size, "stays"), read_body=False) as plain,
+        Peers(refuse(size, "stays"), read_body=False, tls=tls) as tunnelled,
     ):
         for server in (plain, tunnelled):
             client = Client(server.url, trust_env=False, max_retries=1, proxy=proxy.url, verify=ca)
@@ -458,19 +454,19 @@ def test_what_is_remembered_of_addresses_is_bounded() -> None:
             peer.send(sized(b"", location, status="307 Temporary Redirect"))
 
     with Peers(answer) as server, Client(server.url, trust_env=False) as client:
-        for _ in range(30):
-            assert client.generate("Hi") == "one"
-        gc.collect()
+        traced = []
         tracemalloc.start()
         try:
-            for _ in range(60):
-                client.generate("Hi")
-            server.heads.clear()
-            gc.collect()
-            grown = tracemalloc.get_traced_memory()[0]
+            for _ in range(2):  # what is kept on purpose (by urllib.parse as well) is full after the first time
+                for _ in range(140):
+                    assert client.generate("Hi") == "one"
+                server.heads.clear()
+                gc.collect()
+                traced.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
-    assert grown < 60 * 5000 / 2
+        grown = traced[1] - traced[0]
+    assert grown < 140 * 5000 / 2
 
 
 def test_connections_to_many_servers_are_bounded() -> None:
@@ -573,4 +569,3 @@ def test_connections_of_a_client_that_nobody_closes_go_with_it(server: ScriptedS
     del client
     gc.collect()
     server.wait_connections(0)
-    assert eventually(lambda: True)

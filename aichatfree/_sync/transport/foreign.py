@@ -52,6 +52,8 @@ def problem_of(causes: list[BaseException], *, connected: bool) -> ConnectProble
     if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
         return "descriptors"
     for problem, kinds in _PROBLEMS:
+        if connected and problem == "proxy":
+            continue  # urllib3 blames it for whatever becomes of a connection through it
         for cause in causes:
             # That TLS was cut after the handshake is a matter of the connection, not of certificates.
             if isinstance(cause, kinds) and not (connected and isinstance(cause, ssl.SSLEOFError)):
