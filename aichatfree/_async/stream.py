@@ -44,6 +44,10 @@ class AsyncStream(BaseStream):
         except AIChatFreeError as error:
             self._hide_locals(error)
             raise
+        except RuntimeError:
+            if not self._control.closed:
+                raise
+            raise self._call.failed(closed_by_caller()) from None  # another task is closing it right now
 
     def _start(self) -> None:
         if not self._control.closed:
@@ -67,6 +71,10 @@ class AsyncStream(BaseStream):
         except AIChatFreeError as error:
             self._hide_locals(error)
             raise
+        except RuntimeError:
+            if not self._control.closed:
+                raise
+            raise self._call.failed(closed_by_caller()) from None
         self._check_whole()
         return self._call.text
 
