@@ -293,18 +293,18 @@ class LimitedAdapter(HTTPAdapter):
         options: dict[str, Any] = {"maxsize": 1}
         if url.startswith("https:"):
             options["ssl_context"] = self._network.ssl_context
-        forwards = proxy is not None and not is_socks(proxy)
-        manager = self._proxy_manager(str(proxy), options) if forwards else PoolManager(**options)
+        manager: PoolManager
+        if proxy is None or is_socks(proxy):
+            manager = PoolManager(**options)
+        else:
+            if proxy.startswith("https:"):
+                options["proxy_ssl_context"] = self._network.ssl_context
+            manager = ProxyManager(proxy, proxy_headers=self.proxy_headers(proxy), **options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
         pool: Any = manager.connection_from_url(url)
         if is_socks(proxy):
             pool.socks = proxy
         return pool
-
-    def _proxy_manager(self, proxy: str, options: dict[str, Any]) -> ProxyManager:
-        if proxy.startswith("https:"):
-            options["proxy_ssl_context"] = self._network.ssl_context
-        return ProxyManager(proxy, proxy_headers=self.proxy_headers(proxy), **options)
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         """The credentials for a proxy, in UTF-8 (RFC 7617); requests' own knows Latin-1 alone."""

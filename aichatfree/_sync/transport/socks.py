@@ -13,12 +13,19 @@ DEFAULT_PORT = 1080
 
 
 class _Text(str):
-    """Text that goes out as UTF-8: python-socks sends ASCII alone, and RFC 1929 says nothing of it."""
+    """Text that goes out as UTF-8: python-socks sends ASCII alone, and RFC 1929 says nothing of it.
+
+    A character of it is a byte, since python-socks announces its length in characters.
+    """
 
     __slots__ = ()
 
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return super().encode("utf-8", errors)
+    def encode(self, encoding: str = "", errors: str = "strict") -> bytes:
+        return super().encode("latin-1")
+
+
+def _credential(text: str) -> _Text:
+    return _Text(unquote(text).encode().decode("latin-1"))
 
 
 class _Limited:
@@ -81,9 +88,8 @@ def open_tunnel(proxy: str, sock: socket.socket, host: str, port: int, remaining
     from python_socks.sync import Proxy
 
     parts = urlsplit(proxy)
-    user, password = (_Text(unquote(text)) if text is not None else None for text in (parts.username, parts.password))
-    if user is not None and password is None:
-        password = _Text("")
+    user = None if parts.username is None else _credential(parts.username)
+    password = None if user is None else _credential(parts.password or "")
     gate: Any = _Connected(_Limited(sock, remaining))
     try:
         Proxy(ProxyType.SOCKS5, *proxy_address(proxy), user, password, rdns=True, forward=gate).connect(host, port)
