@@ -34,27 +34,15 @@ from urllib3.exceptions import (
 
 from ..._core.network import Network
 from ..._core.wire.addresses import split_userinfo
-from ...errors import ConnectError
 from .dialing import Dial
 from .framing import Framing, framing_of, read_head
 from .idle import Idle
 from .inbox import Inbox
-from .sending import Served, sending, transmit
+from .sending import check_stage, sending, transmit
 from .socks import is_socks
 
 MAX_POOLS = 64
 """Servers of which idle connections are kept."""
-
-
-def _check(exchange: Served, stage: str, hook: str) -> None:
-    """Fail if the hook before this one was not called."""
-    if exchange.stage != stage:
-        from importlib.metadata import version
-
-        raise ConnectError(
-            f"{hook} was not called, so that limits would not hold: requests {version('requests')} with urllib3 "
-            f"{version('urllib3')} is not what this aichatfree knows: install an older one, or a newer aichatfree"
-        )
 
 
 class LimitedResponse(http.client.HTTPResponse):
@@ -82,7 +70,7 @@ class LimitedResponse(http.client.HTTPResponse):
             return
         if self.headers is not None:
             return
-        _check(exchange, "request", "HTTPConnection.request")
+        check_stage(exchange, "request", "HTTPConnection.request")
         while True:
             lines = self._inbox.read_head()
             if not lines:
@@ -149,11 +137,11 @@ class _Connection(HTTPConnection):
         if exchange is None:
             super().request(*args, **kwargs)
             return
-        _check(exchange, "pool", "HTTPConnectionPool._get_conn")
+        check_stage(exchange, "pool", "HTTPConnectionPool._get_conn")
         if self.sock is None:
             self.connect()
         if not self._fresh:
-            _check(exchange, "", "HTTPConnection._new_conn")
+            check_stage(exchange, "", "HTTPConnection._new_conn")
         exchange.connected(self.sock)
         exchange.stage = "request"
         self._outgoing = blocks = list[bytes]()
@@ -163,7 +151,7 @@ class _Connection(HTTPConnection):
             self._outgoing = None
         if not blocks:
             exchange.stage = ""
-            _check(exchange, "sent", "HTTPConnection.send")
+            check_stage(exchange, "sent", "HTTPConnection.send")
         self.complete = transmit(self, self.sock, blocks, exchange)
 
     def send(self, data: Any) -> None:
@@ -274,7 +262,9 @@ class LimitedAdapter(HTTPAdapter):
         exchange = sending()
         original = getattr(response.raw, "_original_response", None)
         if exchange is not None and type(original) in (http.client.HTTPResponse, LimitedResponse):
-            _check(exchange, "answer", "HTTPConnection.response_class")  # it came by http.client, and not by a mock
+            check_stage(
+                exchange, "answer", "HTTPConnection.response_class"
+            )  # it came by http.client, and not by a mock
         return response
 
     def _pool(self, url: str) -> _PoolHooks:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from ..._core.deadlines import Deadline
+from ...errors import ConnectError
 from .framing import without_interim
 
 Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -82,6 +83,26 @@ def sending() -> Served | None:
     """The exchange that this thread is sending."""
     slot = current_exchange.get(None)
     return slot[0] if slot else None
+
+
+def check_stage(exchange: Served, stage: str, hook: str) -> None:
+    """Fail if the hook before this one was not called.
+
+    Args:
+        exchange: What the hooks were called for.
+        stage: What the one before has noted there.
+        hook: Its name, for the error.
+
+    Raises:
+        ConnectError: It was not.
+    """
+    if exchange.stage != stage:
+        from importlib.metadata import version
+
+        raise ConnectError(
+            f"{hook} was not called, so that limits would not hold: requests {version('requests')} with urllib3 "
+            f"{version('urllib3')} is not what this aichatfree knows: install an older one, or a newer aichatfree"
+        )
 
 
 def transmit(connection: object, sock: Any, blocks: list[bytes], exchange: Served) -> bool:
