@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -20,6 +19,8 @@ MAX_FIELDS = 256
 
 _MAX_CHUNK_LINE = 8 * 1024
 _LARGE = 2 * 1024
+_MAX_KEPT_LINE = 8
+_MAX_KEPT_LINES = 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
@@ -205,8 +206,16 @@ class Chunks:
     def _parse(self, data: bytes, parts: list[bytes | memoryview]) -> int:
         """Add the content in ``data`` to ``parts``; return where what is not complete yet begins."""
         at, size, left, closing = 0, len(data), self._left, self._closing
-        find, add = data.find, parts.append
+        find, starts, add, small = data.find, data.startswith, parts.append, _small_sizes.get
         while True:
+            while not left and not closing:  # whole small chunks, of sizes that came before: most of what comes
+                start = find(b"\n", at) + 1
+                length = small(data[at:start], 0)
+                end = start + length
+                if not length or not starts(b"\r\n", end):
+                    break
+                add(data[start:end])
+                at = end + 2
             if left:
                 end = at + left
                 self._left = left = max(0, end - size)
@@ -253,12 +262,18 @@ class Chunks:
         self.ended = True
 
 
-@lru_cache(maxsize=64)  # few sizes come again and again, and to parse one anew takes as long as all the rest
+_small_sizes: dict[bytes, int] = {}
+"""The lines of small sizes that came before: to parse one takes as long as all the rest."""
+
+
 def _chunk_size(line: bytes) -> int:
     found = _CHUNK_SIZE.fullmatch(line)
     if found is None or len(line) > _MAX_CHUNK_LINE:
         raise _invalid(line)
-    return int(found[1], 16)
+    size = int(found[1], 16)
+    if size < _LARGE and len(line) < _MAX_KEPT_LINE and len(_small_sizes) < _MAX_KEPT_LINES:
+        _small_sizes[line] = size
+    return size
 
 
 def _invalid(line: bytes) -> http.client.HTTPException:
