@@ -232,6 +232,7 @@ class Chunks:
                     return at
                 at += 2
                 self._closing = closing = False
+                continue
             end = find(b"\n", at) + 1
             if not end:
                 line = data[at:]
