@@ -213,7 +213,7 @@ def _read_verify(value: object) -> Verify:
     if isinstance(value, bool):
         return value
     if isinstance(value, (str, os.PathLike)) and os.fspath(value):
-        return os.fsdecode(value)
+        return os.path.abspath(os.fsdecode(value))  # noqa: PTH100  # as it is now, whatever becomes the working directory
     ssl = sys.modules.get("ssl")  # who has a context has loaded it
     if ssl is not None and isinstance(value, ssl.SSLContext):
         return value  # type: ignore[no-any-return]

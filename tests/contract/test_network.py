@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
+from peers import Peer, Peers, head
 
 import aichatfree
 from aichatfree import ConnectError, InvalidRequestError
@@ -84,6 +86,81 @@ class TestTLS:
     def test_a_path_that_does_not_exist(self, face: Any, path: Any) -> None:
         with pytest.raises(InvalidRequestError, match=r"verify names .*, which does not exist"):
             face.client("https://localhost", verify=path)
+
+    @pytest.mark.parametrize("content", ["this is no certificate\n", "", "\0"])
+    @pytest.mark.parametrize("url", ["https://127.0.0.1:9", "http://127.0.0.1:9"])
+    def test_a_file_without_certificates(self, face: Any, tmp_path: Path, url: str, content: str) -> None:
+        (tmp_path / "bad.pem").write_text(content)
+        with pytest.raises(InvalidRequestError, match=r"verify names .*bad\.pem.* no certificates"):
+            face.client(url, verify=str(tmp_path / "bad.pem"))
+
+    def test_a_folder_without_certificates(self, face: Any, tmp_path: Path, ca_file: str) -> None:
+        with pytest.raises(InvalidRequestError, match=r"verify names .*rehash"):
+            face.client("https://127.0.0.1:9", verify=tmp_path)
+
+    def test_the_environment_names_a_file_without_certificates(
+        self, face: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "bad.pem").write_text("nothing")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bad.pem"))
+        with pytest.raises(InvalidRequestError, match=r"SSL_CERT_FILE names .* no certificates"):
+            face.client("https://127.0.0.1:9")
+        assert face.client("http://127.0.0.1:9")  # which needs none
+
+    def test_a_file_that_is_gone_later(self, face: Any, tls_server: ScriptedServer, ca_file: str) -> None:
+        client = face.client(tls_server, verify=ca_file, max_retries=0)
+        Path(ca_file).unlink()
+        assert face.generate(client)
+
+    @pytest.mark.parametrize("variable", [None, "SSL_CERT_DIR"])
+    def test_a_folder_that_is_gone_later(
+        self, face: Any, tls_server: ScriptedServer, ca_file: str, monkeypatch: pytest.MonkeyPatch, variable: str | None
+    ) -> None:
+        Path(ca_file).rename(Path(ca_file).with_name("0123abcd.0"))
+        options: Any = {"verify": Path(ca_file).parent}
+        if variable:
+            monkeypatch.setenv(variable, str(options.pop("verify")))
+        client = face.client(tls_server, max_retries=0, **options)
+        Path(ca_file).with_name("0123abcd.0").unlink()
+        assert face.generate(client)
+
+    def test_a_relative_path(
+        self, face: Any, tls_server: ScriptedServer, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is settled when the client is made, for what is derived from it and for its pickles as well."""
+        monkeypatch.chdir(tmp_path)
+        client = face.client(tls_server, verify="ca.pem", max_retries=0)
+        monkeypatch.chdir("/")
+        assert face.generate(client)
+        other = client.with_options(trust_env=False)
+        assert face.generate(other)
+        face.close(other)
+        copy = pickle.loads(pickle.dumps(client))
+        assert face.generate(copy)
+        face.close(copy)
+
+    @pytest.mark.parametrize("own", ["file", "context"])
+    def test_a_reply_that_was_cut(self, face: Any, authority: trustme.CA, ca_file: str, own: str) -> None:
+        """Where only the end of the connection ends a reply, TLS has to say that end."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        whole: list[bool] = []
+
+        def answer(peer: Peer) -> None:
+            peer.send(head("200 OK", "Connection: close") + b"Pay nobody, ")
+            if whole:
+                peer.finish()
+            else:
+                peer.sock.close()
+
+        verify: Any = ca_file if own == "file" else ssl.create_default_context(cafile=ca_file)
+        with Peers(answer, tls=context) as server:
+            client = face.client(server.url, verify=verify, max_retries=0)
+            outcome = face.stream(client)
+            assert isinstance(outcome.error, aichatfree.StreamInterruptedError)
+            assert outcome.error.partial == "Pay nobody, "
+            whole.append(True)
+            assert face.generate(client) == "Pay nobody, "
 
     def test_an_explicit_verify_goes_before_the_environment(
         self, face: Any, tls_server: ScriptedServer, ca_file: str, monkeypatch: pytest.MonkeyPatch
@@ -189,7 +266,7 @@ class TestProxies:
         assert type(outcome.error) is ConnectError
         assert "proxy" in str(outcome.error)
 
-    def test_socks_in_the_environment(self, face: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
-        with pytest.raises(InvalidRequestError, match=r"SOCKS.*environment"):
-            face.client("http://localhost")
+    def test_socks_in_the_environment(self, face: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is no obstacle to a server on this machine, whatever is installed."""
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        assert face.generate(face.client(server, max_retries=0))
