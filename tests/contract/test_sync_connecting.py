@@ -109,6 +109,17 @@ def test_what_all_addresses_said(monkeypatch: pytest.MonkeyPatch, no_leaks: None
         Client(f"http://many.invalid:{port}", trust_env=False, max_retries=0, timeout=5).generate("Hi")
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_address_of_ipv6() -> None:
+    try:
+        server = Peers(here, host="::1")
+    except OSError:
+        pytest.skip("there is no ::1 here")
+    with server, Client(server.url, trust_env=False, max_retries=0) as client:
+        assert client.generate("Hi") == "here"
+        assert f"Host: [::1]:{server.port}".encode() in server.heads[0]
+
+
 def test_families_take_turns() -> None:
     addresses = [(family, 0, 0, "", number) for number, family in enumerate([6, 6, 6, 4, 4, 6])]
     assert [each[-1] for each in interleaved(addresses)] == [0, 3, 1, 4, 2, 5]

@@ -168,6 +168,29 @@ def test_a_limit_before_the_answer_in_a_session(session: requests.Session, serve
     assert caught.value.phase == "first_byte"
 
 
+@pytest.mark.parametrize("status", [200, 307, 503])
+def test_a_library_that_observes_requests(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wraps ``Session.send``, as OpenTelemetry's does, and sees each request of ours."""
+    known, seen = requests.Session.send, []
+
+    def send(self: requests.Session, prepared: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        seen.append(prepared.url)
+        return known(self, prepared, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    answer = sized(b"one", "Location: http://elsewhere.invalid/", "Set-Cookie: a=b", status=f"{status} Whatever")
+    with Peers(lambda peer: peer.send(answer)) as server:
+        with Client(server.url, trust_env=False, max_retries=0, timeout=5) as client:
+            if status == 200:
+                assert client.generate("Hi") == client.generate("Hi") == "one"
+            else:
+                with pytest.raises(aichatfree.APIError) as caught:
+                    client.generate("Hi")
+                assert caught.value.status_code == status
+                assert "one" in caught.value.body
+    assert set(seen) == {f"{server.url}/api/generate"}
+
+
 class TestMocks:
     @pytest.mark.parametrize("own", [True, False], ids=["own", "session"])
     def test_requests_mock(self, session: requests.Session, own: bool) -> None:

@@ -38,7 +38,8 @@ class Dial:
             OSError: No address can be reached.
             ProxyError: The SOCKS proxy is the trouble.
         """
-        return self._direct(host, port) if socks is None else self._through(socks, host.strip("[]"), port)
+        host = host.strip("[]")
+        return self._direct(host, port) if socks is None else self._through(socks, host, port)
 
     def _remaining(self) -> float | None:
         left = self._exchange.deadline.remaining() if self._exchange else self._seconds

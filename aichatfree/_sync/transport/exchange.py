@@ -18,7 +18,7 @@ from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError
 from .foreign import FOREIGN_ERRORS, INVALID, causes_of, is_timeout, problem_of
 from .sending import Body, Interruptible, current_exchange
-from .sessions import body_of, headers_of
+from .sessions import body_of, headers_of, was_read
 
 
 class Poster(Protocol):
@@ -123,7 +123,8 @@ class RequestsExchange:
         response = self._response
         assert response is not None
         self.status = response.status_code
-        self.headers = response.raw.headers if self.incoming is not None else headers_of(response)
+        own = self.incoming is not None and not was_read(response)
+        self.headers = response.raw.headers if own else headers_of(response)
         if self.incoming is None:
             self._held = [response.raw]
 
@@ -149,7 +150,7 @@ class RequestsExchange:
         assert self._response is not None
         if self._process != os.getpid():
             raise ConnectionError("this process is a fork: the stream belongs to the one that began it")
-        if self.incoming is not None:
+        if self.incoming is not None and not was_read(self._response):
             return self.incoming.body()  # type: ignore[no-any-return]
         return body_of(self._response, self.deadline)
 

@@ -26,7 +26,6 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
-    ClosedPoolError,
     ConnectTimeoutError,
     NameResolutionError,
     NewConnectionError,
@@ -204,8 +203,6 @@ class _PoolHooks(HTTPConnectionPool):
         return connection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        if self.pool is None:
-            raise ClosedPoolError(self, "Pool is closed.")
         if (exchange := sending()) is not None:
             exchange.stage = "pool"
         if self._replaced():

@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 from ..._core.deadlines import Deadline
 from .framing import MAX_HEAD_BYTES, Chunks, Framing, head_end
@@ -111,6 +112,28 @@ class Inbox:
             if end or not more:
                 self._data = data[end:]
                 return data[:end]
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, or all to the end: for whoever reads an answer by other means than :meth:`body`."""
+        data = b""
+        while len(data) != size and (more := self.receive()):
+            data += more
+            if 0 <= size < len(data):
+                data, self._data = data[:size], data[size:]
+        return data
+
+    def read1(self, size: int = -1) -> bytes:
+        """What has arrived, so many bytes at most."""
+        data = self.receive()
+        if 0 <= size < len(data):
+            data, self._data = data[:size], data[size:]
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """As :meth:`read1`, into a buffer."""
+        data = self.read1(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def body(self, framing: Framing) -> Iterator[bytes]:
         """The body as it arrives; it ends only where the body is whole.

@@ -142,7 +142,7 @@ def _as_requests_reads(proxy: str) -> str:
     return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
-def _was_read(response: requests.Response) -> bool:
+def was_read(response: requests.Response) -> bool:
     """Whether a hook has read the body."""
     return isinstance(getattr(response, "_content", False), bytes)
 
@@ -152,7 +152,7 @@ def headers_of(response: requests.Response) -> Mapping[str, str]:
     headers = HTTPHeaderDict()
     raw = getattr(response.raw, "headers", None)
     for name, value in (response.headers if raw is None else raw).items():
-        if name.lower() == "content-encoding" and _was_read(response):
+        if name.lower() == "content-encoding" and was_read(response):
             continue  # requests has decoded it
         headers.add(name, _utf8(str(value)))
     return headers
@@ -167,7 +167,7 @@ def _utf8(value: str) -> str:
 
 def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     """The body from a connection that is not ours: each read is limited as well as that can be done."""
-    if _was_read(response):
+    if was_read(response):
         if response.content:
             yield response.content
         return

@@ -80,6 +80,7 @@ class RequestsTransport:
         # urllib3 counts these for each wait; what holds for the call, its connections ask the deadline (see hooks).
         timeout: Any = Urllib3Timeout(connect=connect, read=read)
         if sessions.is_replaced(requests.Session.send):
+            prepared.prepare_cookies({})  # the session looks into them
             return self._own.send(prepared, stream=True, timeout=timeout, allow_redirects=False)
         # Without the session's own work: a request of ours has no cookies, no hooks, and no redirects.
         adapter = self._own.get_adapter(request.url)
