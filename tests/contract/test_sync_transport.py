@@ -461,7 +461,7 @@ def test_what_is_remembered_of_addresses_is_bounded() -> None:
         tracemalloc.start()
         try:
             for _ in range(2):  # what is kept on purpose (by urllib.parse as well) is full after the first time
-                for _ in range(140):
+                for _ in range(70):
                     assert client.generate("Hi") == "one"
                 server.heads.clear()
                 gc.collect()
@@ -469,7 +469,7 @@ def test_what_is_remembered_of_addresses_is_bounded() -> None:
         finally:
             tracemalloc.stop()
         grown = traced[1] - traced[0]
-    assert grown < 140 * 5000 / 2
+    assert grown < 70 * 5000 / 2
 
 
 def test_connections_to_many_servers_are_bounded() -> None:

@@ -30,6 +30,7 @@ class Poster(Protocol):
 
     def post(self, request: Request, deadline: Deadline) -> requests.Response:
         """Send a request and return the answer with its body unread."""
+        ...
 
 
 class RequestsExchange:

@@ -305,14 +305,14 @@ class LimitedAdapter(HTTPAdapter):
         """The pool for a request."""
         return self._pool(str(request.url))
 
-    def request_url(self, request: requests.PreparedRequest, *args: Any) -> str:
+    def request_url(self, request: requests.PreparedRequest, proxies: Any = None) -> str:
         """What the request line names: the whole URL for a proxy that forwards, else the path."""
         parts = urlsplit(str(request.url))
         if parts.scheme == "http" and self._pool(str(request.url)).proxy is not None:
             return str(request.url)
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
-    def cert_verify(self, *args: Any) -> None:
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing: the pools have the SSLContext."""
 
     def close(self) -> None:

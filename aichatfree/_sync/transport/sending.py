@@ -38,6 +38,7 @@ class Body(Protocol):
     @property
     def reusable(self) -> bool:
         """Whether the connection can serve another request, once the body was read."""
+        ...
 
     def body(self) -> Any:
         """The body as it arrives."""
@@ -60,6 +61,7 @@ class Served(Protocol):
     @property
     def aborted(self) -> bool:
         """Whether the call was closed."""
+        ...
 
     def looking_up(self, lookup: Interruptible) -> None:
         """The addresses of the server are being looked up."""
