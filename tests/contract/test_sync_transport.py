@@ -21,7 +21,15 @@ import urllib3.connection
 import urllib3.connectionpool
 from peers import Peer, Peers, chunk, chunked, head, sized
 
-from aichatfree import APIError, Client, ConnectError, RequestTimeoutError, StreamInterruptedError, Timeout
+from aichatfree import (
+    APIError,
+    Client,
+    ConnectError,
+    RequestTimeoutError,
+    RetryPolicy,
+    StreamInterruptedError,
+    Timeout,
+)
 from aichatfree.testing import Pause, ProxyServer, Reply, ScriptedServer
 
 AUTHORITY = trustme.CA()
@@ -572,3 +580,26 @@ def test_connections_of_a_client_that_nobody_closes_go_with_it(server: ScriptedS
     del client
     gc.collect()
     server.wait_connections(0)
+
+
+def test_a_call_leaves_no_cycles(server: ScriptedServer) -> None:
+    """Nothing of a call waits for the garbage collector: not after a redirect, a retry, or a failure."""
+    retry = RetryPolicy(max_retries=1, initial_delay=0)
+    with Client(server.url, trust_env=False, retry=retry) as client:
+        moved = Reply("", status=307, headers={"Location": "/api/generate?"})
+        gc.collect()
+        gc.disable()
+        try:
+            for replies in ([moved, Reply("one")], [Reply("busy", status=503), Reply("one")], [Reply("one")]):
+                server.enqueue(*replies)
+                assert client.generate("Hi") == "one"
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [
+                each for each in gc.garbage if type(each).__module__.startswith(("aichatfree", "urllib3", "requests"))
+            ]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left == []
