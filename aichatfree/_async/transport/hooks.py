@@ -1,0 +1,324 @@
+"""Everything that is private to aiohttp, or to asyncio's transports, and is used here all the same.
+
+aiohttp has no public way to learn on which connection a request goes out, to end a read that waits, or to read what
+had arrived before an error. Each hook has a canary: where a newer aiohttp does not call it any more, the call fails with
+:func:`unknown_aiohttp`, rather than wait without limit or take framing for text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import select
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import StreamWriter
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ...errors import TransportError
+from .framing import MAX_FIELDS, MAX_HEAD_BYTES, Framing
+
+READ_SIZE = 64 * 1024
+"""Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
+at each read, however small what comes is, the mapping alone can cost more than the rest of the read."""
+
+SMALL_BODY = 64 * 1024
+"""Bytes of a request that are written at once, and of a larger one at a time: sockets buffer about as much."""
+
+_SEND = next((name for name in ("send", "_send") if hasattr(aiohttp.ClientRequest, name)), None)
+"""Where a request goes out: ``send`` in aiohttp 3, ``_send`` in its main branch."""
+
+_RESPONSE_OPTIONS = {
+    *("method", "url", "writer", "continue100", "timer", "request_info", "traces", "loop", "session", "stream_writer")
+}
+
+
+class Sending(Protocol):
+    """A request on its way, which learns of its connection."""
+
+    @property
+    def body(self) -> bytes:
+        """What it carries."""
+
+    def expect(self) -> None:
+        """A connection was found: :meth:`connected` must follow before anything is waited for."""
+
+    def connected(self, connection: Any) -> None:
+        """The request is about to go out on ``connection``."""
+
+
+current: ContextVar[list[Sending]] = ContextVar("aichatfree_sending")
+"""What this task is sending: aiohttp has no way to hand anything to a request. It is in a list, which is emptied after
+the sending: a connection that is made then keeps the context of its making for life."""
+
+
+def unknown_aiohttp(what: str) -> TransportError:
+    """The exception where aiohttp is not what this library was written for."""
+    return TransportError(
+        f"aiohttp {aiohttp.__version__} is not known here ({what}), so that limits would not hold: "
+        f"install another version of aiohttp, or of aichatfree"
+    )
+
+
+def check_hooks() -> None:
+    """Refuse an aiohttp whose hooks are certain to have other names.
+
+    Raises:
+        TransportError: It is one.
+    """
+    if _SEND is None:
+        raise unknown_aiohttp("ClientRequest.send is missing")
+    for name in ("set_response_params", "data_received", "connection_lost", "force_close", "abort"):
+        if not hasattr(ResponseHandler, name):
+            raise unknown_aiohttp(f"ResponseHandler.{name} is missing")
+    if not hasattr(aiohttp.StreamReader, "_read_nowait"):
+        raise unknown_aiohttp("StreamReader._read_nowait is missing")
+
+
+class Handler(ResponseHandler):
+    """aiohttp's side of a connection, with the framing of this library and an eye for how the connection ended."""
+
+    ended = False
+    """The other end has said that nothing more comes: under TLS too, where anybody on the way could cut it short."""
+
+    def set_response_params(self, **options: Any) -> None:
+        early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
+        super().set_response_params(**options)
+        self.frame()
+        if early:
+            self.data_received(early)
+
+    def frame(self) -> None:
+        """Read the next answer with :class:`Framing`."""
+        if not hasattr(self._parser, "feed_data"):
+            raise unknown_aiohttp("ResponseHandler has no parser")
+        self._parser: Any = Framing(self, self._parser)
+
+    @property
+    def framed(self) -> bool:
+        """Whether what arrives is read with :class:`Framing`."""
+        return isinstance(self._parser, Framing)
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        transport = self.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        try:
+            self.ended = tls is None or tls.read(1) == b""  # b"" after a close_notify only
+        except ssl.SSLError:
+            self.ended = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(exc, OSError) and self.transport is not None and self.framed and not self._parser.done:
+            # Writing failed. The answer that tells why may lie there unread.
+            for data in _unread(self.transport):
+                self.data_received(data)
+        super().connection_lost(exc)
+
+
+def _unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
+    """What has arrived on a connection that is about to be given up."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("ssl_object") is not None or sock.fileno() < 0:
+        return
+    with suppress(OSError), sock.dup() as copy:
+        copy.setblocking(False)
+        while data := copy.recv(READ_SIZE):
+            yield data
+
+
+def _read_before_the_end(transport: Any) -> None:
+    """Let what has arrived on a TLS connection be read before it is given up, as :class:`Handler` does without TLS."""
+    tls = getattr(transport, "_ssl_protocol", None)
+    if tls is None or "connection_lost" in getattr(tls, "__dict__", {"connection_lost": None}):
+        return
+    lost = tls.connection_lost
+
+    def connection_lost(exc: BaseException | None) -> None:
+        del tls.connection_lost
+        inner = getattr(tls, "_transport", None)
+        if isinstance(exc, OSError) and inner is not None:
+            for data in _unread(inner):
+                tls.get_buffer(len(data))[: len(data)] = data
+                tls.buffer_updated(len(data))
+        lost(exc)
+
+    tls.connection_lost = connection_lost
+
+
+def adopt(connection: Any) -> None:
+    """Make a :class:`Handler` of a connection's protocol; one of another make is left as it is."""
+    protocol = connection.protocol
+    if type(protocol) is ResponseHandler:
+        protocol.__class__ = Handler  # the connector has a fixed class for it
+        transport = protocol.transport
+        if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
+            transport.max_size = READ_SIZE
+
+
+def is_stale(connection: Any) -> bool:
+    """Whether something has come on an idle connection: its end, or bytes that nobody asked for."""
+    transport = connection.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return transport is None
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        return True
+    try:
+        poll = select.poll()
+    except AttributeError:  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class Noticed(aiohttp.BaseConnector):
+    """What every connector of ours adds: it adopts connections, passes over stale ones, and tells who sends."""
+
+    _fresh = True
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        """A connection for a request."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            known = isinstance(connection.protocol, Handler)
+            adopt(connection)
+            if not known or not is_stale(connection):
+                break
+            connection.close()
+        for sending in current.get(()):
+            sending.expect()
+        return connection
+
+    def __del__(self, _warnings: Any = None) -> None:
+        """Say nothing: who made the connector closes what it holds."""
+
+
+class Connector(Noticed, aiohttp.TCPConnector):
+    """A connector of ours."""
+
+
+class Request(aiohttp.ClientRequest):
+    """A request that tells who sends it when, and on which connection, it goes out, and goes out as one block."""
+
+    async def _go(self, connection: Any) -> Any:
+        for sending in current.get(()):
+            sending.connected(connection)
+            if _RESPONSE_OPTIONS < {*inspect.signature(self.response_class.__init__).parameters}:
+                return await self._go_at_once(connection, sending.body)
+        assert _SEND is not None
+        return await getattr(super(), _SEND)(connection)
+
+    if _SEND is not None:
+        locals()[_SEND] = _go
+
+    async def _go_at_once(self, connection: Any, body: bytes) -> aiohttp.ClientResponse:
+        """As aiohttp sends, but without a task that writes the body, where it is small."""
+        protocol = connection.protocol
+        writer = StreamWriter(protocol, self.loop)
+        if connection._connector.force_close:
+            self.headers["Connection"] = "close"
+        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
+        task = None
+        try:
+            if len(body) <= SMALL_BODY:
+                await writer.write(body, drain=False)
+                writer.set_eof()
+            else:
+                writer.send_headers()
+                _read_before_the_end(protocol.transport)
+                task = asyncio.create_task(_upload(connection, writer, body))
+        except ConnectionError:
+            pass  # the connection was lost a moment ago; what is said of that, or the answer, is read next
+        response: Any = self.response_class
+        return response(  # type: ignore[no-any-return]
+            self.method,
+            self.original_url,
+            writer=task,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=[],
+            loop=self.loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+
+
+async def _upload(connection: Any, writer: AbstractStreamWriter, body: bytes) -> None:
+    """Write a body. Where that fails, the reader learns it when the connection ends, after what has arrived."""
+    rest = memoryview(body)
+    try:
+        while rest and (transport := connection.transport) is not None and not transport.is_closing():
+            transport.write(rest[:SMALL_BODY])
+            rest = rest[SMALL_BODY:]
+            with suppress(ConnectionError):
+                await writer.drain()
+    finally:
+        if rest:  # cancelled: an answer has come already
+            connection.close()
+
+
+def session_options() -> dict[str, Any]:
+    """The bounds of heads, as far as this aiohttp has them."""
+    known = inspect.signature(aiohttp.ClientSession.__init__).parameters
+    wanted = {"max_line_size": MAX_HEAD_BYTES, "max_field_size": MAX_HEAD_BYTES, "max_headers": MAX_FIELDS}
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def arrived(content: aiohttp.StreamReader) -> bytes:
+    """What had arrived before an error: aiohttp raises the error first, and has no public way to the bytes."""
+    try:
+        data: bytes = content._read_nowait(-1)
+    except AssertionError:  # it is empty
+        return b""
+    return data
+
+
+def middlewares_of(session: aiohttp.ClientSession) -> Sequence[Any]:
+    """What a session does with each request; a request's own would replace that."""
+    return tuple(getattr(session, "_middlewares", ()))
+
+
+def loop_of(connector: aiohttp.BaseConnector) -> asyncio.AbstractEventLoop | None:
+    """The loop that a connector belongs to."""
+    return getattr(connector, "_loop", None)
+
+
+def generators_were_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop would complain of a new asynchronous generator."""
+    return bool(getattr(loop, "_asyncgens_shutdown_called", False))
+
+
+def forget_headers(error: aiohttp.ClientResponseError) -> None:
+    """Take the request's headers, which may bear credentials, from an error that shows them in its repr."""
+    if error.request_info is not None:
+        error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
+        error.args = (error.request_info, error.history)
+
+
+def drop(transport: Any) -> None:
+    """Close the socket of a connection whose loop cannot do so: it is closed, or it is a parent process's.
+
+    asyncio can close them only through the loop, and warns of each that is left; so its own fields are set as closing
+    would have set them. An event loop of another make keeps its fields elsewhere and is left alone.
+    """
+    with suppress(AttributeError):
+        inner: Any = transport
+        if hasattr(inner, "_ssl_protocol"):
+            inner._closed = True
+            inner = inner._ssl_protocol._transport
+        held: socket.socket | None = inner._sock
+        inner._sock = None
+        if held is not None:
+            held.close()
