@@ -7,10 +7,12 @@ chunk, and keeps one object or three for each chunk, however small. So it parses
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.http_exceptions import BadHttpMessage
+from multidict import CIMultiDict, CIMultiDictProxy
 
 MAX_HEAD_BYTES = 64 * 1024
 """The largest head, and the largest trailer section."""
@@ -34,6 +36,17 @@ class Line(Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
+
+
+def is_chunked(headers: Mapping[str, str]) -> bool | None:
+    """Whether a body comes in chunks; None where it is in another coding, which nobody could tell the end of."""
+    fields: Iterable[str]
+    if isinstance(headers, (CIMultiDictProxy, CIMultiDict)):
+        fields = headers.getall("Transfer-Encoding", ())
+    else:
+        fields = [headers["transfer-encoding"]] if "transfer-encoding" in headers else []
+    codings = [coding.strip(" \t").lower() for field in fields for coding in field.split(",")]
+    return True if codings == ["chunked"] else False if codings in ([], ["identity"]) else None
 
 
 class Framing:
@@ -110,16 +123,11 @@ class Framing:
         if body.is_eof() or head.code in (204, 304):
             self._state = _DONE
             return
-        codings = [
-            coding
-            for field in head.headers.getall("Transfer-Encoding", ())
-            for text in field.split(",")
-            if (coding := text.strip(" \t").lower())
-        ]
-        if codings == ["chunked"]:
-            self._state = _CHUNK_LINE
-        elif codings not in ([], ["identity"]) or "Transfer-Encoding" in head.headers and not codings:
+        chunked = is_chunked(head.headers)
+        if chunked is None:
             self._fail("the transfer coding of the answer is not known here")
+        elif chunked:
+            self._state = _CHUNK_LINE
         elif (length := head.headers.get("Content-Length")) is not None:
             self._state = _LENGTH
             self._left = int(length)

@@ -1,8 +1,8 @@
 """Everything that is private to aiohttp, or to asyncio's transports, and is used here all the same.
 
 aiohttp has no public way to learn on which connection a request goes out, to end a read that waits, or to read what
-had arrived before an error. Each hook has a canary: where a newer aiohttp does not call it any more, the call fails with
-:func:`unknown_aiohttp`, rather than wait without limit or take framing for text.
+had arrived before an error. Each hook has a canary: where a newer aiohttp does not call it any more, the call fails
+with :func:`unknown_aiohttp`, rather than wait without limit or take framing for text.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ SMALL_BODY = 64 * 1024
 _SEND = next((name for name in ("send", "_send") if hasattr(aiohttp.ClientRequest, name)), None)
 """Where a request goes out: ``send`` in aiohttp 3, ``_send`` in its main branch."""
 
-_RESPONSE_OPTIONS = {
-    *("method", "url", "writer", "continue100", "timer", "request_info", "traces", "loop", "session", "stream_writer")
-}
+_AT_ONCE = [*inspect.signature(aiohttp.ClientResponse.__init__).parameters] == [
+    *("self", "method", "url", "writer", "continue100", "timer", "request_info", "traces", "loop", "session"),
+    "stream_writer",
+]
+"""Whether a response can be made here; else aiohttp sends as it always does."""
 
 
 class Sending(Protocol):
@@ -83,11 +85,24 @@ def check_hooks() -> None:
         raise unknown_aiohttp("StreamReader._read_nowait is missing")
 
 
-class Handler(ResponseHandler):
-    """aiohttp's side of a connection, with the framing of this library and an eye for how the connection ended."""
+class Watched(ResponseHandler):
+    """aiohttp's side of a connection, with an eye for how the connection ended."""
 
     ended = False
     """The other end has said that nothing more comes: under TLS too, where anybody on the way could cut it short."""
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        transport = self.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        try:
+            self.ended = tls is None or tls.read(1) == b""  # b"" after a close_notify only
+        except ssl.SSLError:
+            self.ended = False
+
+
+class Handler(Watched):
+    """The same, with the framing of this library."""
 
     def set_response_params(self, **options: Any) -> None:
         early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
@@ -100,24 +115,16 @@ class Handler(ResponseHandler):
         """Read the next answer with :class:`Framing`."""
         if not hasattr(self._parser, "feed_data"):
             raise unknown_aiohttp("ResponseHandler has no parser")
-        self._parser: Any = Framing(self, self._parser)
+        self._parser = Framing(self, self._parser)  # type: ignore[assignment]
 
     @property
     def framed(self) -> bool:
         """Whether what arrives is read with :class:`Framing`."""
         return isinstance(self._parser, Framing)
 
-    def eof_received(self) -> None:
-        super().eof_received()
-        transport = self.transport
-        tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        try:
-            self.ended = tls is None or tls.read(1) == b""  # b"" after a close_notify only
-        except ssl.SSLError:
-            self.ended = False
-
     def connection_lost(self, exc: BaseException | None) -> None:
-        if isinstance(exc, OSError) and self.transport is not None and self.framed and not self._parser.done:
+        parser: Any = self._parser
+        if isinstance(exc, OSError) and self.transport is not None and self.framed and not parser.done:
             # Writing failed. The answer that tells why may lie there unread.
             for data in _unread(self.transport):
                 self.data_received(data)
@@ -129,7 +136,7 @@ def _unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
     sock = transport.get_extra_info("socket")
     if sock is None or transport.get_extra_info("ssl_object") is not None or sock.fileno() < 0:
         return
-    with suppress(OSError), sock.dup() as copy:
+    with suppress(OSError, NotImplementedError), sock.dup() as copy:
         copy.setblocking(False)
         while data := copy.recv(READ_SIZE):
             yield data
@@ -159,9 +166,16 @@ def adopt(connection: Any) -> None:
     protocol = connection.protocol
     if type(protocol) is ResponseHandler:
         protocol.__class__ = Handler  # the connector has a fixed class for it
-        transport = protocol.transport
+        transport: Any = protocol.transport
         if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
             transport.max_size = READ_SIZE
+
+
+def watch(connection: Any) -> None:
+    """Make a :class:`Watched` of a connection's protocol, for a session that is not ours."""
+    protocol = connection.protocol
+    if type(protocol) is ResponseHandler:
+        protocol.__class__ = Watched
 
 
 def is_stale(connection: Any) -> bool:
@@ -183,8 +197,6 @@ def is_stale(connection: Any) -> bool:
 
 class Noticed(aiohttp.BaseConnector):
     """What every connector of ours adds: it adopts connections, passes over stale ones, and tells who sends."""
-
-    _fresh = True
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
         """A connection for a request."""
@@ -210,16 +222,13 @@ class Connector(Noticed, aiohttp.TCPConnector):
 class Request(aiohttp.ClientRequest):
     """A request that tells who sends it when, and on which connection, it goes out, and goes out as one block."""
 
-    async def _go(self, connection: Any) -> Any:
+    async def _goes_out(self, connection: Any) -> Any:
         for sending in current.get(()):
             sending.connected(connection)
-            if _RESPONSE_OPTIONS < {*inspect.signature(self.response_class.__init__).parameters}:
+            if _AT_ONCE:
                 return await self._go_at_once(connection, sending.body)
         assert _SEND is not None
         return await getattr(super(), _SEND)(connection)
-
-    if _SEND is not None:
-        locals()[_SEND] = _go
 
     async def _go_at_once(self, connection: Any, body: bytes) -> aiohttp.ClientResponse:
         """As aiohttp sends, but without a task that writes the body, where it is small."""
@@ -253,6 +262,10 @@ class Request(aiohttp.ClientRequest):
             session=self._session,
             stream_writer=writer,
         )
+
+
+if _SEND is not None:
+    setattr(Request, _SEND, Request._goes_out)
 
 
 async def _upload(connection: Any, writer: AbstractStreamWriter, body: bytes) -> None:
@@ -290,9 +303,9 @@ def middlewares_of(session: aiohttp.ClientSession) -> Sequence[Any]:
     return tuple(getattr(session, "_middlewares", ()))
 
 
-def loop_of(connector: aiohttp.BaseConnector) -> asyncio.AbstractEventLoop | None:
-    """The loop that a connector belongs to."""
-    return getattr(connector, "_loop", None)
+def loop_of(thing: aiohttp.ClientSession | aiohttp.BaseConnector) -> asyncio.AbstractEventLoop | None:
+    """The loop that a session or connector belongs to."""
+    return getattr(thing, "_loop", None)
 
 
 def generators_were_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
@@ -322,3 +335,8 @@ def drop(transport: Any) -> None:
         inner._sock = None
         if held is not None:
             held.close()
+
+
+def new_protocol(loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:
+    """What reads and writes on a new connection."""
+    return ResponseHandler(loop)

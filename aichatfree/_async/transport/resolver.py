@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -48,16 +49,23 @@ class _LookUp:
             answer = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except Exception as error:
             answer = error
-        with _running_lock:
-            _running.pop(self._key, None)
+        with _state.lock:
+            _state.running.pop(self._key, None)
         with self._lock:
             self._answer = answer
         for callback in self._callbacks:
             callback(answer)
 
 
-_running: dict[tuple[Any, ...], _LookUp] = {}
-_running_lock = threading.Lock()
+class _State:
+    """The look-ups of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: dict[tuple[Any, ...], _LookUp] = {}
+
+
+_state = _State()
 
 
 async def look_up(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Any]:
@@ -73,8 +81,10 @@ async def look_up(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[
         if future.done():  # nobody waits any more
             return
         if isinstance(answer, BaseException):
-            # Others get the same one, and a traceback grows with each raising.
-            future.set_exception(type(answer)(*answer.args))
+            # Others get it as well, and a traceback grows with each raising. A name that IDNA refuses is a ValueError.
+            future.set_exception(
+                type(answer)(*answer.args) if isinstance(answer, OSError) else OSError(None, str(answer))
+            )
         else:
             future.set_result(answer)
 
@@ -83,16 +93,15 @@ async def look_up(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[
             loop.call_soon_threadsafe(settle, answer)
 
     key = (host, port, family)
-    with _running_lock:
-        found = _running.get(key)
+    with _state.lock:
+        found = _state.running.get(key)
         if found is None:
-            new = _running[key] = _LookUp(key)
+            found = _LookUp(key)
             try:
-                new.start()
-            except BaseException:
-                del _running[key]
-                raise
-            found = new
+                found.start()
+            except RuntimeError as error:  # there are too many threads
+                raise OSError(None, f"{host} cannot be looked up: {error}") from error
+            _state.running[key] = found
     found.add(answered)
     return await future
 
@@ -120,13 +129,5 @@ class Resolver(AbstractResolver):
         """Nothing is kept."""
 
 
-def _after_fork() -> None:
-    global _running_lock
-    _running_lock = threading.Lock()
-    _running.clear()
-
-
-with suppress(AttributeError):  # Windows does not fork
-    import os
-
-    os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_state.__init__)  # type: ignore[misc]
