@@ -154,6 +154,8 @@ class AiohttpExchange:
                 self._watch_foreign()
             else:
                 self._watch()
+            if self._ended is not None:  # a limit has passed since it was looked at
+                raise self._ended
             response = await self._carrier.post(self.request, self.deadline, held)
         except FOREIGN_ERRORS as error:
             answer = answer_of(error) if held is None else None

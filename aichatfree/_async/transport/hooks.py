@@ -275,11 +275,12 @@ async def _upload(connection: Any, writer: AbstractStreamWriter, body: bytes) ->
         while rest and (transport := connection.transport) is not None and not transport.is_closing():
             transport.write(rest[:SMALL_BODY])
             rest = rest[SMALL_BODY:]
+            await asyncio.sleep(0)  # for what has arrived meanwhile, be it the end, and for everybody else
             with suppress(ConnectionError):
                 await writer.drain()
-    finally:
-        if rest:  # cancelled: an answer has come already
-            connection.close()
+    except BaseException:  # cancelled: an answer has come already
+        connection.close()
+        raise
 
 
 def session_options() -> dict[str, Any]:
