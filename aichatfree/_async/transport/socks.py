@@ -24,6 +24,18 @@ _ATTEMPT_DELAY = 0.25
 """Seconds after which the next address is tried beside one that does not answer (RFC 8305, 5)."""
 
 
+class _Utf8(str):
+    """A user or password as bytes of UTF-8: python-socks would have ASCII only."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return super().encode("utf-8", errors)
+
+    def __len__(self) -> int:
+        return len(self.encode())
+
+
 class _Direct:
     """How the proxy itself is reached: all of its addresses are tried, and its name is looked up by our resolver."""
 
@@ -62,8 +74,8 @@ class SocksConnector(Noticed, aiohttp.BaseConnector):
             ProxyType.SOCKS5,
             parts.hostname or "",
             parts.port or _DEFAULT_PORT,
-            username=None if parts.username is None else unquote(parts.username),
-            password=None if parts.username is None else unquote(parts.password or ""),
+            username=None if parts.username is None else _Utf8(unquote(parts.username)),
+            password=None if parts.username is None else _Utf8(unquote(parts.password or "")),
             rdns=True,
             forward=_Direct(),  # type: ignore[arg-type]
         )
