@@ -30,6 +30,9 @@ class Connection:
     def abort(self) -> None:
         self.aborted += 1
 
+    def read_more(self) -> None:
+        pass
+
     def pause_reading(self) -> None:
         self.framing.pause_reading()
 

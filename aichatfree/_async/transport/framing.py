@@ -18,12 +18,46 @@ MAX_HEAD_BYTES = 64 * 1024
 """The largest head, and the largest trailer section."""
 MAX_FIELDS = 256
 
+READ_SIZE = 64 * 1024
+"""Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
+at each read, however small what comes is, the mapping alone can cost more than the rest of the read."""
+LARGE_READ_SIZE = 256 * 1024
+"""The same, for an answer that has filled a read."""
+
 _HEAD_END = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHUNK_SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r?)?\Z")
 _NOTHING: tuple[tuple[()], bool, bytes] = ((), False, b"")
 
 _HEAD, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS, _LENGTH, _UNTIL_EOF, _DONE = range(8)
+
+
+_SIZES: dict[bytes, int] = {}
+"""The size lines that were met lately: most replies have few different ones."""
+_MANY_SIZES = 4096
+_LONG_LINE = 12
+_LARGE = 1024
+
+
+def _whole_chunks(data: bytes, at: int, texts: list[bytes | memoryview]) -> int:
+    """Take the chunks that are there as a whole, as servers write them; return where the next thing begins."""
+    find, append, sizes = data.find, texts.append, _SIZES
+    while (start := find(b"\r\n", at) + 2) > 1:
+        size = sizes.get(data[at : start - 2])
+        if size is None:
+            found = _CHUNK_SIZE.fullmatch(data, at, start)
+            if found is None or len(found[1]) > 8 or not (size := int(found[1], 16)):
+                break
+            if start - at < _LONG_LINE:
+                if len(sizes) >= _MANY_SIZES:
+                    sizes.clear()
+                sizes[data[at : start - 2]] = size
+        end = start + size
+        if data[end : end + 2] != b"\r\n":
+            break
+        append(data[start:end] if size < _LARGE else memoryview(data)[start:end])
+        at = end + 2
+    return at
 
 
 class Line(Protocol):
@@ -36,6 +70,9 @@ class Line(Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
+
+    def read_more(self) -> None:
+        """Read more at a time: there is much to be read."""
 
 
 def is_chunked(headers: Mapping[str, str]) -> bool | None:
@@ -141,6 +178,8 @@ class Framing:
         if self._state == _UNTIL_EOF:
             self._body.feed_data(data)
         elif self._state == _LENGTH:
+            if len(data) >= READ_SIZE:
+                self._line.read_more()
             left = self._left - len(data)
             if left > 0:
                 self._left = left
@@ -160,11 +199,14 @@ class Framing:
         assert self._body is not None
         if self._begun:
             data, self._begun = self._begun + data, b""
-        texts: list[bytes] = []
+        texts: list[bytes | memoryview] = []
         fault = None
         at, size = 0, len(data)
+        if size >= READ_SIZE:
+            self._line.read_more()
         while at < size:
             if self._state == _CHUNK_LINE:
+                at = _whole_chunks(data, at, texts)
                 found = _CHUNK_SIZE.match(data, at)
                 if found is None:
                     if size - at > MAX_HEAD_BYTES or not _CHUNK_SIZE_BEGUN.match(data, at):
@@ -173,19 +215,12 @@ class Framing:
                     break
                 at = found.end()
                 self._left = int(found[1], 16)
-                end = at + self._left
-                if not self._left:
-                    self._state = _TRAILERS
-                elif data[end : end + 2] == b"\r\n":
-                    texts.append(data[at:end])
-                    at = end + 2
-                else:
-                    self._state = _CHUNK
+                self._state = _CHUNK if self._left else _TRAILERS
             elif self._state == _CHUNK:
-                text = data[at : at + self._left] if at or size > self._left else data
-                texts.append(text)
-                at += len(text)
-                self._left -= len(text)
+                end = at + self._left
+                texts.append(memoryview(data)[at:end])
+                self._left = max(0, end - size)
+                at = min(end, size)
                 if not self._left:
                     self._state = _CHUNK_END
             elif self._state == _CHUNK_END:
@@ -201,7 +236,7 @@ class Framing:
                 at, fault = self._feed_trailers(data, at)
                 break
         if texts:
-            self._body.feed_data(b"".join(texts) if len(texts) > 1 else texts[0])
+            self._body.feed_data(data if len(texts[0]) == size else b"".join(texts))
         if fault:
             self._fail(fault)
         elif self._state == _DONE:

@@ -24,11 +24,7 @@ from aiohttp.http import StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ...errors import TransportError
-from .framing import MAX_FIELDS, MAX_HEAD_BYTES, Framing
-
-READ_SIZE = 64 * 1024
-"""Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
-at each read, however small what comes is, the mapping alone can cost more than the rest of the read."""
+from .framing import LARGE_READ_SIZE, MAX_FIELDS, MAX_HEAD_BYTES, READ_SIZE, Framing
 
 SMALL_BODY = 64 * 1024
 """Bytes of a request that are written at once, and of a larger one at a time: sockets buffer about as much."""
@@ -104,6 +100,8 @@ class Watched(ResponseHandler):
 class Handler(Watched):
     """The same, with the framing of this library."""
 
+    _reads_more = False
+
     def set_response_params(self, **options: Any) -> None:
         early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
         super().set_response_params(**options)
@@ -116,6 +114,15 @@ class Handler(Watched):
         if not hasattr(self._parser, "feed_data"):
             raise unknown_aiohttp("ResponseHandler has no parser")
         self._parser = Framing(self, self._parser)  # type: ignore[assignment]
+        if self._reads_more:
+            self._reads_more = False
+            _set_read_size(self.transport, READ_SIZE)
+
+    def read_more(self) -> None:
+        """Read more at a time, as far as the end of this answer."""
+        if not self._reads_more:
+            self._reads_more = True
+            _set_read_size(self.transport, LARGE_READ_SIZE)
 
     @property
     def framed(self) -> bool:
@@ -166,9 +173,12 @@ def adopt(connection: Any) -> None:
     protocol = connection.protocol
     if type(protocol) is ResponseHandler:
         protocol.__class__ = Handler  # the connector has a fixed class for it
-        transport: Any = protocol.transport
-        if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
-            transport.max_size = READ_SIZE
+        _set_read_size(protocol.transport, READ_SIZE)
+
+
+def _set_read_size(transport: Any, size: int) -> None:
+    if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
+        transport.max_size = size
 
 
 def watch(connection: Any) -> None:
