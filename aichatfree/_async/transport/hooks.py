@@ -105,7 +105,8 @@ class Handler(Watched):
     def set_response_params(self, **options: Any) -> None:
         early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
         super().set_response_params(**options)
-        self.frame()
+        if hasattr(self._parser, "feed_data"):  # else it is complained of where that closes the connection
+            self.frame()
         if early:
             self.data_received(early)
 
