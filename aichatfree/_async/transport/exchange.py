@@ -11,15 +11,16 @@ import aiohttp
 
 from ..._core.deadlines import Deadline
 from ..._core.failures import connect_failure
-from ..._core.wire.headers import Headers
 from ..._core.wire.interruption import closed_by_caller, interrupted
 from ..._core.wire.redaction import sealed, short
 from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError, Phase
+from .fields import read_fields
 from .framing import is_chunked
 from .hooks import Handler, Watched, adopt, arrived, current, forget_headers, unknown_aiohttp, watch
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem
 from .sessions import LoopSession
+from .waiting import Sender, is_running
 
 
 class Carrier(Protocol):
@@ -53,7 +54,7 @@ class AiohttpExchange:
         self._carrier = carrier
         self._loop = asyncio.get_running_loop()
         self._held: LoopSession | None = None
-        self._sender: _Sender | None = None
+        self._sender: Sender | None = None
         self._connection: Any = None
         self._protocol: Any = None
         self._response: aiohttp.ClientResponse | None = None
@@ -146,7 +147,7 @@ class AiohttpExchange:
         held = self._held = self._carrier.session_for(self.request.url)
         slot: list[Any] = [self]
         token = current.set(slot)
-        sender = self._sender = _Sender(asyncio.current_task())
+        sender = self._sender = Sender(asyncio.current_task())
         failure: AIChatFreeError | None = None
         response: aiohttp.ClientResponse | None = None
         try:
@@ -163,7 +164,7 @@ class AiohttpExchange:
                 failure = self._translate(error)
             else:
                 self.status = answer.status
-                self.headers = _headers(answer.headers)
+                self.headers = read_fields(answer.headers)
         except AIChatFreeError as error:
             failure = error
         except asyncio.CancelledError:
@@ -186,7 +187,7 @@ class AiohttpExchange:
     async def _take(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers = _headers(response.headers)
+        self.headers = read_fields(response.headers)
         content = self._content = response.content
         self._read_some = getattr(content, "readany", None)
         if self._read_some is None:  # a mock's
@@ -259,7 +260,7 @@ class AiohttpExchange:
     def abort(self) -> None:
         """Unblock whatever the exchange is waiting for, from any task, loop or thread."""
         self._aborted = True
-        if _is_running(self._loop):
+        if is_running(self._loop):
             self._abort_here()
         else:
             with suppress(RuntimeError):  # the loop is closed: nothing waits in it
@@ -288,7 +289,7 @@ class AiohttpExchange:
             self._timer.cancel()
             self._timer = None
         if not self._whole and not self._loop.is_closed():
-            if _is_running(self._loop):
+            if is_running(self._loop):
                 self._close_here()
             else:
                 with suppress(RuntimeError):
@@ -334,52 +335,3 @@ class AiohttpExchange:
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
         return connect_failure(connect_problem(error), self.request.url, error, reused=self._reused, secrets=secrets)
-
-
-class _Sender:
-    """The task that sends a request. While it connects, to cancel it is the only way to unblock it."""
-
-    def __init__(self, task: Any) -> None:
-        self._task = task
-        self._before = task.cancelling()
-        self._interrupted = False
-
-    def interrupt(self) -> None:
-        """Let what the task waits for raise CancelledError; a task that is running itself will see that it is over."""
-        if not self._interrupted and self._task is not asyncio.current_task():
-            self._interrupted = True
-            self._task.cancel()
-
-    def resume(self) -> bool:
-        """Take the interruption back, if there was one.
-
-        Returns:
-            Whether a CancelledError concerns only the connecting, which :meth:`interrupt` ended, or the end of the
-            session: nobody has cancelled the task itself.
-        """
-        if self._interrupted:
-            self._interrupted = False
-            self._task.uncancel()
-        return bool(self._task.cancelling() <= self._before)
-
-
-def _headers(headers: Any) -> Headers:
-    """Header fields: each is UTF-8, as aiohttp reads them, or else Latin-1."""
-    return Headers(
-        (name, value if value.isascii() else _decoded(value)) for name, value in (headers.items() if headers else ())
-    )
-
-
-def _decoded(value: str) -> str:
-    raw = value.encode("utf-8", "surrogateescape")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

@@ -96,7 +96,7 @@ class Framing:
 
     def __init__(self, line: Line, heads: Any) -> None:
         self._line = line
-        self._heads = heads
+        self._heads: Any = heads
         self._head_bytes = 0
         self._begun = b""
         self._state = _HEAD

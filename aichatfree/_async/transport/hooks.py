@@ -45,6 +45,7 @@ class Sending(Protocol):
     @property
     def body(self) -> bytes:
         """What it carries."""
+        ...
 
     def expect(self) -> None:
         """A connection was found: :meth:`connected` must follow before anything is waited for."""

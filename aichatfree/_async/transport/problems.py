@@ -47,6 +47,6 @@ def answer_of(error: BaseException) -> aiohttp.ClientResponseError | None:
     if isinstance(error, aiohttp.ClientResponseError) and not isinstance(
         error, (aiohttp.ClientHttpProxyError, aiohttp.WSServerHandshakeError)
     ):
-        malformed = isinstance(error.__cause__, HttpProcessingError)
-        return error if error.status >= 400 and not malformed else None
+        answered = error.status >= 400 and not isinstance(error.__cause__, HttpProcessingError)
+        return error if answered else None
     return None
