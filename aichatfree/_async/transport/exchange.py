@@ -15,7 +15,7 @@ from ..._core.wire.interruption import closed_by_caller, interrupted
 from ..._core.wire.redaction import sealed, short
 from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError, Phase
-from .fields import read_fields
+from .answers import read_fields, reader_of
 from .framing import is_chunked
 from .hooks import Handler, Watched, adopt, arrived, current, forget_headers, unknown_aiohttp, watch
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem
@@ -188,21 +188,12 @@ class AiohttpExchange:
         self._response = response
         self.status = response.status
         self.headers = read_fields(response.headers)
-        content = self._content = response.content
-        self._read_some = getattr(content, "readany", None)
-        if self._read_some is None:  # a mock's
-            self._read_some = lambda: content.read(2**16)
+        self._content, self._read_some = await reader_of(response)
         if self._connection is None and (connection := getattr(response, "connection", None)) is not None:
             watch(connection)
             self._protocol = connection.protocol
         if not isinstance(self._protocol, Handler) and is_chunked(response.headers) is None:
             self._failure = interrupted("the transfer coding of the answer is not known here")
-        if isinstance(content, aiohttp.StreamReader) and content.total_bytes and content.at_eof():
-            # Somebody has read it on the way, to record it: then the response has kept it.
-            kept = asyncio.StreamReader()
-            kept.feed_data(await response.read())
-            kept.feed_eof()
-            self._content, self._read_some = kept, lambda: kept.read(2**16)
 
     def _watch_foreign(self) -> None:
         """Limit connecting and the answer together: a session that is not ours does not tell them apart."""

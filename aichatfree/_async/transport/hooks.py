@@ -1,4 +1,4 @@
-"""Everything that is private to aiohttp, or to asyncio's transports, and is used here all the same.
+"""Everything that is private to aiohttp and is used here all the same.
 
 aiohttp has no public way to learn on which connection a request goes out, to end a read that waits, or to read what
 had arrived before an error. Each hook has a canary: where a newer aiohttp does not call it any more, the call fails
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import select
-import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -25,6 +23,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ...errors import TransportError
 from .framing import LARGE_READ_SIZE, MAX_FIELDS, MAX_HEAD_BYTES, READ_SIZE, Framing
+from .sockets import is_stale, read_before_the_end, set_read_size, unread
 
 SMALL_BODY = 64 * 1024
 """Bytes of a request that are written at once, and of a larger one at a time: sockets buffer about as much."""
@@ -89,6 +88,7 @@ class Watched(ResponseHandler):
     """The other end has said that nothing more comes: under TLS too, where anybody on the way could cut it short."""
 
     def eof_received(self) -> None:
+        """The other end sends nothing more."""
         super().eof_received()
         transport = self.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
@@ -104,6 +104,7 @@ class Handler(Watched):
     _reads_more = False
 
     def set_response_params(self, **options: Any) -> None:
+        """Prepare for an answer."""
         early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
         super().set_response_params(**options)
         if hasattr(self._parser, "feed_data"):  # else it is complained of where that closes the connection
@@ -118,13 +119,13 @@ class Handler(Watched):
         self._parser = Framing(self, self._parser)  # type: ignore[assignment]
         if self._reads_more:
             self._reads_more = False
-            _set_read_size(self.transport, READ_SIZE)
+            set_read_size(self.transport, READ_SIZE)
 
     def read_more(self) -> None:
         """Read more at a time, as far as the end of this answer."""
         if not self._reads_more:
             self._reads_more = True
-            _set_read_size(self.transport, LARGE_READ_SIZE)
+            set_read_size(self.transport, LARGE_READ_SIZE)
 
     @property
     def framed(self) -> bool:
@@ -132,42 +133,13 @@ class Handler(Watched):
         return isinstance(self._parser, Framing)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone."""
         parser: Any = self._parser
         if isinstance(exc, OSError) and self.transport is not None and self.framed and not parser.done:
             # Writing failed. The answer that tells why may lie there unread.
-            for data in _unread(self.transport):
+            for data in unread(self.transport):
                 self.data_received(data)
         super().connection_lost(exc)
-
-
-def _unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
-    """What has arrived on a connection that is about to be given up."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.get_extra_info("ssl_object") is not None or sock.fileno() < 0:
-        return
-    with suppress(OSError, NotImplementedError), sock.dup() as copy:
-        copy.setblocking(False)
-        while data := copy.recv(READ_SIZE):
-            yield data
-
-
-def _read_before_the_end(transport: Any) -> None:
-    """Let what has arrived on a TLS connection be read before it is given up, as :class:`Handler` does without TLS."""
-    tls = getattr(transport, "_ssl_protocol", None)
-    if tls is None or "connection_lost" in getattr(tls, "__dict__", {"connection_lost": None}):
-        return
-    lost = tls.connection_lost
-
-    def connection_lost(exc: BaseException | None) -> None:
-        del tls.connection_lost
-        inner = getattr(tls, "_transport", None)
-        if isinstance(exc, OSError) and inner is not None:
-            for data in _unread(inner):
-                tls.get_buffer(len(data))[: len(data)] = data
-                tls.buffer_updated(len(data))
-        lost(exc)
-
-    tls.connection_lost = connection_lost
 
 
 def adopt(connection: Any) -> None:
@@ -175,12 +147,7 @@ def adopt(connection: Any) -> None:
     protocol = connection.protocol
     if type(protocol) is ResponseHandler:
         protocol.__class__ = Handler  # the connector has a fixed class for it
-        _set_read_size(protocol.transport, READ_SIZE)
-
-
-def _set_read_size(transport: Any, size: int) -> None:
-    if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
-        transport.max_size = size
+        set_read_size(protocol.transport, READ_SIZE)
 
 
 def watch(connection: Any) -> None:
@@ -188,23 +155,6 @@ def watch(connection: Any) -> None:
     protocol = connection.protocol
     if type(protocol) is ResponseHandler:
         protocol.__class__ = Watched
-
-
-def is_stale(connection: Any) -> bool:
-    """Whether something has come on an idle connection: its end, or bytes that nobody asked for."""
-    transport = connection.transport
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is None:
-        return transport is None
-    descriptor = sock.fileno()
-    if descriptor < 0:
-        return True
-    try:
-        poll = select.poll()
-    except AttributeError:  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class Noticed(aiohttp.BaseConnector):
@@ -257,7 +207,7 @@ class Request(aiohttp.ClientRequest):
                 writer.set_eof()
             else:
                 writer.send_headers()
-                _read_before_the_end(protocol.transport)
+                read_before_the_end(protocol.transport)
                 task = asyncio.create_task(_upload(connection, writer, body))
         except ConnectionError:
             pass  # the connection was lost a moment ago; what is said of that, or the answer, is read next
@@ -321,33 +271,11 @@ def loop_of(thing: aiohttp.ClientSession | aiohttp.BaseConnector) -> asyncio.Abs
     return getattr(thing, "_loop", None)
 
 
-def generators_were_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop would complain of a new asynchronous generator."""
-    return bool(getattr(loop, "_asyncgens_shutdown_called", False))
-
-
 def forget_headers(error: aiohttp.ClientResponseError) -> None:
     """Take the request's headers, which may bear credentials, from an error that shows them in its repr."""
     if error.request_info is not None:
         error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
         error.args = (error.request_info, error.history)
-
-
-def drop(transport: Any) -> None:
-    """Close the socket of a connection whose loop cannot do so: it is closed, or it is a parent process's.
-
-    asyncio can close them only through the loop, and warns of each that is left; so its own fields are set as closing
-    would have set them. An event loop of another make keeps its fields elsewhere and is left alone.
-    """
-    with suppress(AttributeError):
-        inner: Any = transport
-        if hasattr(inner, "_ssl_protocol"):
-            inner._closed = True
-            inner = inner._ssl_protocol._transport
-        held: socket.socket | None = inner._sock
-        inner._sock = None
-        if held is not None:
-            held.close()
 
 
 def new_protocol(loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:

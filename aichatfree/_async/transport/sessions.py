@@ -15,8 +15,10 @@ from contextlib import suppress
 
 import aiohttp
 
-from .hooks import Connector, Request, check_hooks, drop, generators_were_shut_down, loop_of, session_options
+from .hooks import Connector, Request, check_hooks, loop_of, session_options
 from .resolver import Resolver
+from .sockets import drop, generators_were_shut_down
+from .waiting import is_running
 
 KEEP_ALIVE_SECONDS = 4.5
 """The real server closes an idle connection after 5 seconds; one that is older is not worth trying."""
@@ -103,7 +105,7 @@ class LoopSession:
             self._forget_parent()
         elif self._loop.is_closed():
             self._drop_dead_connections()
-        elif _running_loop() is self._loop:
+        elif is_running(self._loop):
             self._abort()
         else:
             try:
@@ -130,7 +132,7 @@ class LoopSession:
         Not through its loop: that shares its selector with the parent's. Of a loop that is used on in this process
         the descriptors stay, for it would take new ones of the same number for them.
         """
-        if self._loop is _running_loop():
+        if is_running(self._loop):
             _parents.append(self)
         else:
             self._drop_dead_connections()
@@ -185,10 +187,3 @@ def belongs_to(thing: aiohttp.ClientSession | aiohttp.BaseConnector) -> bool:
     """Whether a session or connector of the user's is one of the running loop."""
     loop = loop_of(thing)
     return loop is None or loop is asyncio.get_running_loop()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
