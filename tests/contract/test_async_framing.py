@@ -122,7 +122,15 @@ def test_a_cut_anywhere_is_no_whole_answer(seed: int) -> None:
 
 BAD_CHUNKS = [
     *(b"zz\r\n", b"-5\r\n", b"+4\r\n", b"0x4\r\n", b"4_0\r\n", b"\r\n", b" 4\r\n", b"\n", b"12345678901234567\r\n"),
-    *(b"1\r\nab\r\n", b"1\r\na\rb", b"1\x0b\r\na\r\n", b"0\r\nno trailer\r\n\r\n", b"4;" + b"x" * MAX_HEAD_BYTES),
+    *(
+        b"1\r\nab\r\n",
+        b"1\r\na\rb",
+        b"1\na\n",
+        b"1\r\na\n",
+        b"1\x0b\r\na\r\n",
+        b"0\r\nno trailer\r\n\r\n",
+        b"4;" + b"x" * MAX_HEAD_BYTES,
+    ),
     *(b"0\r\n" + b"A: b\r\n" * 300 + b"\r\n", b"0\r\nA: " + b"x" * MAX_HEAD_BYTES),
 ]
 
@@ -171,7 +179,8 @@ CODINGS = {
     "gzip, chunked": None,
     "chunked\r\nTransfer-Encoding: chunked": None,
     "chunked\r\nTransfer-Encoding: identity": None,
-    "identity\r\nTransfer-Encoding: chunked": None,
+    "identity\r\nTransfer-Encoding: chunked": True,
+    "identity, chunked": True,
     "": None,
     "chunked;q=1": None,
     '"chunked"': None,

@@ -25,8 +25,8 @@ LARGE_READ_SIZE = 256 * 1024
 """The same, for an answer that has filled a read."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_CHUNK_SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r?)?\Z")
+_CHUNK_SIZE = re.compile(rb"0{0,64}([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+_CHUNK_SIZE_BEGUN = re.compile(rb"(?:0{0,64}[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r?)?\Z")
 _NOTHING: tuple[tuple[()], bool, bytes] = ((), False, b"")
 
 _HEAD, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS, _LENGTH, _UNTIL_EOF, _DONE = range(8)
@@ -83,7 +83,10 @@ def is_chunked(headers: Mapping[str, str]) -> bool | None:
     else:
         fields = [headers["transfer-encoding"]] if "transfer-encoding" in headers else []
     codings = [coding.strip(" \t").lower() for field in fields for coding in field.split(",")]
-    return True if codings == ["chunked"] else False if codings in ([], ["identity"]) else None
+    if codings and codings[-1] == "chunked":
+        codings.pop()
+        return True if all(coding == "identity" for coding in codings) else None
+    return False if codings in ([], ["identity"]) else None
 
 
 class Framing:
@@ -224,8 +227,8 @@ class Framing:
                 if not self._left:
                     self._state = _CHUNK_END
             elif self._state == _CHUNK_END:
-                if data.startswith((b"\r\n", b"\n"), at):
-                    at = data.index(b"\n", at) + 1
+                if data.startswith(b"\r\n", at):
+                    at += 2
                     self._state = _CHUNK_LINE
                     continue
                 self._begun = data[at:]
