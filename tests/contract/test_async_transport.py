@@ -270,7 +270,8 @@ class TestHooks:
     def test_a_response_that_is_made_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hooks, "_AT_ONCE", False)  # aiohttp then sends as it always does
         with RawServer(lambda peer: peer.sock.sendall(chunked(b"one"))) as server:
-            assert ask(server.url) == ("one", None)
+            for size in (2, 100_000, 3_000_000):
+                assert ask(server.url, "x" * size) == ("one", None)
 
 
 class TestLoops:

@@ -20,7 +20,7 @@ from .framing import is_chunked
 from .hooks import Handler, Watched, adopt, arrived, current, forget_headers, unknown_aiohttp, watch
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem
 from .sessions import LoopSession
-from .waiting import Sender, is_running
+from .waiting import Sender, is_running, raise_apart
 
 
 class Carrier(Protocol):
@@ -65,6 +65,7 @@ class AiohttpExchange:
         self._ended: AIChatFreeError | None = None
         """What ended the exchange from here: a limit, or a hook that is not called."""
         self._failure: AIChatFreeError | None = None
+        self._expected = False
         self._reused = False
         self._aborted = False
         self._whole = False
@@ -75,11 +76,13 @@ class AiohttpExchange:
         return self.request.body
 
     def expect(self) -> None:
-        """A connection was found; that the request goes out on it is to be noticed at once."""
-        self._loop.call_soon(self._check_connected)
+        """A connection was found; that the request goes out on it is to be noticed, at the latest at the limit."""
+        self._expected = True
+        if self._timer is None:
+            self._loop.call_soon(self._check_connected)
 
     def _check_connected(self) -> None:
-        if self._connection is None and self._sender is not None:
+        if self._expected and self._connection is None and self._sender is not None:
             self._stop(unknown_aiohttp("a request goes out unnoticed"))
 
     def connected(self, connection: Any) -> None:
@@ -119,6 +122,7 @@ class AiohttpExchange:
         if left is None or (left == 0 and self._has_arrived()):
             return  # the next read starts the timer again
         if left == 0:
+            self._check_connected()
             self._stop(self.deadline.error())
         else:
             self._timer = self._loop.call_later(left, self._watch)
@@ -176,11 +180,11 @@ class AiohttpExchange:
             self._sender = None
             slot.clear()
             current.reset(token)
-        self._raise(failure)
+        raise_apart(failure)
         if response is not None:
             await self._take(response)
         # Something on the way may have caught the cancelling.
-        self._raise(closed_by_caller() if self._aborted else self._ended)
+        raise_apart(closed_by_caller() if self._aborted else self._ended)
         if self._connection is None:  # it is not ours, or a mock's
             self._begin("first_byte")
 
@@ -210,11 +214,13 @@ class AiohttpExchange:
         return self
 
     async def __anext__(self) -> bytes:
-        self._raise(self._failure)
+        raise_apart(self._failure)
         if self._read_some is None:
             self._whole = True
             raise StopAsyncIteration
         if self._read:
+            if self._content.at_eof():
+                self._end()
             self._begin("idle")
         data = b""
         try:
@@ -226,7 +232,7 @@ class AiohttpExchange:
             data = b"" if self._ended or self._aborted else arrived(self._content)
             if data:
                 return data
-        self._raise(self._failure)
+        raise_apart(self._failure)
         self._read += len(data)
         if not data:
             self._end()
@@ -235,7 +241,7 @@ class AiohttpExchange:
 
     def _end(self) -> None:
         """The body has ended: by itself, or because it was cut."""
-        self._raise(closed_by_caller() if self._aborted else self._ended)
+        raise_apart(closed_by_caller() if self._aborted else self._ended)
         protocol = self._protocol
         if protocol is not None and not isinstance(protocol, Handler):
             # Where only the end of the connection ends a body, aiohttp takes any end for that.
@@ -293,15 +299,6 @@ class AiohttpExchange:
         if self._connection is not None:  # not sooner: what writes the request would find it empty
             self._connection.close()
         self._response = self._connection = None
-
-    @staticmethod
-    def _raise(failure: AIChatFreeError | None) -> None:
-        """Raise a failure outside of the handler in which it was made: there, Python would tie the original to it."""
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure  # its traceback has this frame
 
     def _translate(self, error: BaseException) -> AIChatFreeError:
         """The exception of this library for one of :data:`FOREIGN_ERRORS`, with its cause."""

@@ -17,6 +17,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 MAX_HEAD_BYTES = 64 * 1024
 """The largest head, and the largest trailer section."""
 MAX_FIELDS = 256
+MAX_LINE_BYTES = 8 * 1024
+"""The longest line with the size of a chunk, and what else it says."""
 
 READ_SIZE = 64 * 1024
 """Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
@@ -212,7 +214,7 @@ class Framing:
                 at = _whole_chunks(data, at, texts)
                 found = _CHUNK_SIZE.match(data, at)
                 if found is None:
-                    if size - at > MAX_HEAD_BYTES or not _CHUNK_SIZE_BEGUN.match(data, at):
+                    if size - at > MAX_LINE_BYTES or not _CHUNK_SIZE_BEGUN.match(data, at):
                         fault = "the size of a chunk is invalid"
                     self._begun = data[at:]
                     break

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +25,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ...errors import TransportError
 from .framing import LARGE_READ_SIZE, MAX_FIELDS, MAX_HEAD_BYTES, READ_SIZE, Framing
 from .sockets import is_stale, read_before_the_end, set_read_size, unread
+
+LARGE_BODY = 1024 * 1024
+"""Bytes of a request from which aiohttp wants a file instead of one bytes object."""
 
 SMALL_BODY = 64 * 1024
 """Bytes of a request that are written at once, and of a larger one at a time: sockets buffer about as much."""
@@ -183,6 +187,14 @@ class Connector(Noticed, aiohttp.TCPConnector):
 
 class Request(aiohttp.ClientRequest):
     """A request that tells who sends it when, and on which connection, it goes out, and goes out as one block."""
+
+    def update_body_from_data(self, body: Any, *args: Any, **kwargs: Any) -> None:
+        """Prepare the body. What is written at once needs no payload of aiohttp's."""
+        if _AT_ONCE and isinstance(body, bytes) and current.get([]):
+            self.headers["Content-Length"] = str(len(body))
+        else:
+            large = isinstance(body, bytes) and len(body) >= LARGE_BODY
+            super().update_body_from_data(io.BytesIO(body) if large else body, *args, **kwargs)
 
     async def _goes_out(self, connection: Any) -> Any:
         for sending in current.get(()):

@@ -16,12 +16,9 @@ from ..._core.wire.addresses import split_userinfo
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
 from .exchange import AiohttpExchange
-from .hooks import middlewares_of, session_options
+from .hooks import LARGE_BODY, middlewares_of, session_options
 from .sessions import KEEP_ALIVE_SECONDS, LoopSession, MakeConnector, Sessions, belongs_to, make_connector
 from .socks import SocksConnector
-
-LARGE_BODY = 1024 * 1024
-"""Bytes of a request from which aiohttp wants a file instead of one bytes object."""
 
 MANY_ROUTES = 64
 """Origins whose routes are remembered: redirects and ``with_options(base_url=...)`` may lead to ever new ones."""
@@ -123,7 +120,7 @@ class AiohttpTransport:
         return await session.request(
             request.method,
             request.url,
-            data=request.body if len(request.body) < LARGE_BODY else io.BytesIO(request.body),
+            data=request.body if held is not None or len(request.body) < LARGE_BODY else io.BytesIO(request.body),
             headers=headers,
             allow_redirects=False,
             auto_decompress=False,

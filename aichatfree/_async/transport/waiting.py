@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from ...errors import AIChatFreeError
+
 
 class Alarm:
     """Ends a pause, from any thread: as :class:`threading.Event`, for a task of the loop in which it is made."""
@@ -58,3 +60,12 @@ def is_running(loop: asyncio.AbstractEventLoop) -> bool:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
         return False
+
+
+def raise_apart(failure: AIChatFreeError | None) -> None:
+    """Raise a failure outside of the handler in which it was made: there, Python would tie the original to it."""
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback has this frame
