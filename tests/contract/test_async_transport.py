@@ -542,6 +542,63 @@ class TestNames:
             asyncio.run(resolver.look_up("any.invalid", 80))
 
 
+def link_local_address() -> tuple[str, str] | None:
+    """An address of this machine that means nothing without its interface, and that interface."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            digits, *_, device = line.split()
+            if digits.startswith("fe80"):
+                return ":".join(digits[at : at + 4] for at in range(0, 32, 4)), device
+    return None
+
+
+@pytest.mark.skipif(link_local_address() is None, reason="no link-local address")
+@pytest.mark.parametrize("percent", ["%25", "%"])
+def test_an_address_with_a_zone(percent: str) -> None:
+    local = link_local_address()
+    assert local is not None
+    address, device = local
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(socket.getaddrinfo(f"{address}%{device}", 0)[0][4])
+        listener.listen()
+        port = listener.getsockname()[1]
+        seen: list[bytes] = []
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                data = b""
+                while b"sign" not in data:
+                    data += sock.recv(65536)
+                seen.append(data)
+                sock.sendall(chunked(b"one", fields=("Connection: close",)))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert ask(f"http://[{address}{percent}{device}]:{port}") == ("one", None)
+        thread.join(10)
+    assert f"Host: [{address}]:{port}\r\n".encode() in seen[0]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_recorded_by_vcrpy(own: bool, tmp_path: Path) -> None:
+    vcr = pytest.importorskip("vcr")
+
+    async def main() -> str:
+        async with contextlib.AsyncExitStack() as stack:
+            options: dict[str, Any] = {}
+            if not own:
+                options["session"] = await stack.enter_async_context(aiohttp.ClientSession())
+            client = await stack.enter_async_context(AsyncClient(server.url, max_retries=0, **options))
+            return await client.generate("hi")
+
+    with RawServer(lambda peer: peer.sock.sendall(chunked("größe".encode()))) as server:
+        for _ in range(3):
+            with vcr.use_cassette(str(tmp_path / "cassette.yaml"), match_on=["method", "uri"]):
+                assert asyncio.run(main()) == "größe"
+        assert len(server.requests) == 1
+
+
 @contextlib.contextmanager
 def black_hole(host: str, port: int) -> Iterator[None]:
     with socket.socket() as listener, contextlib.ExitStack() as stack:

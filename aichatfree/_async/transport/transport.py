@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import weakref
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,10 @@ from .socks import SocksConnector
 
 MANY_ROUTES = 64
 """Origins whose routes are remembered: redirects and ``with_options(base_url=...)`` may lead to ever new ones."""
+
+
+_ZONED = re.compile(r"(https?://\[[0-9a-fA-F:.]+)%(?:25)?([^\]/]+\](:\d+)?)")
+"""An IPv6 address with its zone (RFC 6874): aiohttp does not read it as URLs write it, and servers do not know it."""
 
 
 class _Route(NamedTuple):
@@ -112,6 +117,13 @@ class AiohttpTransport:
         """Send a request and return the answer with its body unread."""
         options, credentials, _ = self._route(request.url)
         headers = {**request.headers, **credentials} if credentials else request.headers
+        url = request.url
+        if "%" in url and (zoned := _ZONED.match(url)):
+            url, host = (
+                zoned[1] + "%" + zoned[2] + url[zoned.end() :],
+                f"{zoned[1].partition('//')[2]}]{zoned[3] or ''}",
+            )
+            headers = {"Host": host, **headers}
         session = self._session if held is None else held.session
         assert session is not None
         if held is None:
@@ -119,7 +131,7 @@ class AiohttpTransport:
             options["timeout"] = aiohttp.ClientTimeout(total=None, connect=deadline.limit("connect") or None)
         return await session.request(
             request.method,
-            request.url,
+            url,
             data=request.body if held is not None or len(request.body) < LARGE_BODY else io.BytesIO(request.body),
             headers=headers,
             allow_redirects=False,
