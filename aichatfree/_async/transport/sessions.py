@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import aiohttp
 
+from .framing import LARGE_READ_SIZE
 from .hooks import Connector, Request, check_hooks, loop_of, session_options
 from .resolver import Resolver
 from .sockets import drop, generators_were_shut_down
@@ -59,7 +60,7 @@ class LoopSession:
             timeout=_NO_LIMITS,  # the exchanges watch the clock
             request_class=Request,
             trust_env=False,
-            read_bufsize=2**16,
+            read_bufsize=LARGE_READ_SIZE // 2,
             **session_options(),
         )
         self._guard: AsyncGenerator[None] | None = None
