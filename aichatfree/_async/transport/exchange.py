@@ -89,7 +89,8 @@ class AiohttpExchange:
         """The request is about to go out on ``connection``."""
         assert self._held is not None
         self._connection = connection
-        adopt(connection)
+        if not isinstance(connection.protocol, Handler):
+            adopt(connection)
         protocol = self._protocol = connection.protocol
         transport = connection.transport
         if transport is not None:
