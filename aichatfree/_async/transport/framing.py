@@ -152,6 +152,8 @@ class Framing:
             if not messages:
                 continue
             status = messages[0][0].code
+            if len(messages[0][0].raw_headers) > MAX_FIELDS:
+                raise BadHttpMessage("the answer has too many header fields")
             if upgraded or not found or status == 101:
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
