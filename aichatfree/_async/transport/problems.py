@@ -1,0 +1,52 @@
+"""Which trouble an exception of aiohttp's stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ..._core.failures import ConnectProblem
+
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
+"""What aiohttp raises (its time-outs and ssl's errors are among these)."""
+
+_PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (
+    ("proxy", (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)),
+    ("tls", (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError, ssl.CertificateError)),
+    ("dns", (aiohttp.ClientConnectorDNSError, socket.gaierror)),
+    ("refused", (aiohttp.ClientConnectorError, ConnectionRefusedError)),
+    ("no_http", (aiohttp.ClientResponseError, HttpProcessingError)),
+)
+
+
+def connect_problem(error: BaseException) -> ConnectProblem:
+    """What kept a request from getting an answer."""
+    causes = tuple(_causes(error))
+    if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
+        return "descriptors"
+    for problem, kinds in _PROBLEMS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return problem
+    return "reset"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    for cause in (error, error.__cause__, getattr(error, "os_error", None)):
+        if cause is not None:
+            yield cause
+
+
+def answer_of(error: BaseException) -> aiohttp.ClientResponseError | None:
+    """The answer that somebody's hook has made an exception of, None where there was no answer."""
+    if isinstance(error, aiohttp.ClientResponseError) and not isinstance(
+        error, (aiohttp.ClientHttpProxyError, aiohttp.WSServerHandshakeError)
+    ):
+        answered = error.status >= 400 and not isinstance(error.__cause__, HttpProcessingError)
+        return error if answered else None
+    return None
