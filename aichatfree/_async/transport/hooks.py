@@ -210,7 +210,10 @@ class Request(aiohttp.ClientRequest):
         writer = StreamWriter(protocol, self.loop)
         if connection._connector.force_close:
             self.headers["Connection"] = "close"
-        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        if self.proxy and not self.is_ssl():
+            target = str(self.url)
+        else:  # not raw_path_qs: yarl keeps that with the URL, and keeps many URLs
+            target = f"{self.url.raw_path}{'?' if self.url.raw_query_string else ''}{self.url.raw_query_string}"
         await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
         task = None
         try:
