@@ -126,7 +126,9 @@ class Framing:
         if type(data) is not bytes:  # some loops pass a bytearray of theirs
             data = bytes(data)
         if self._state != _HEAD:
-            if data:
+            if self._state == _CHUNK_LINE:
+                self._feed_chunks(data)
+            elif data:
                 self._feed_body(data)
             return _NOTHING
         messages, data = self._feed_head(data)
@@ -214,6 +216,8 @@ class Framing:
         while at < size:
             if self._state == _CHUNK_LINE:
                 at = _whole_chunks(data, at, texts)
+                if at == size:
+                    break
                 found = _CHUNK_SIZE.match(data, at)
                 if found is None:
                     if size - at > MAX_LINE_BYTES or not _CHUNK_SIZE_BEGUN.match(data, at):
@@ -243,7 +247,7 @@ class Framing:
                 at, fault = self._feed_trailers(data, at)
                 break
         if texts:
-            self._body.feed_data(data if len(texts[0]) == size else b"".join(texts))
+            self._body.feed_data(data if len(texts[0]) == size else b"".join(texts))  # of one bytes object, itself
         if fault:
             self._fail(fault)
         elif self._state == _DONE:
