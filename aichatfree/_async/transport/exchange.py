@@ -215,7 +215,8 @@ class AiohttpExchange:
         return self
 
     async def __anext__(self) -> bytes:
-        raise_apart(self._failure)
+        if self._failure is not None:
+            raise_apart(self._failure)
         if self._read_some is None:
             self._whole = True
             raise StopAsyncIteration
@@ -233,7 +234,8 @@ class AiohttpExchange:
             data = b"" if self._ended or self._aborted else arrived(self._content)
             if data:
                 return data
-        raise_apart(self._failure)
+        if self._failure is not None:
+            raise_apart(self._failure)
         self._read += len(data)
         if not data:
             self._end()
