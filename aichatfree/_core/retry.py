@@ -192,9 +192,8 @@ def attempts(
                     raise _out_of_time(deadline, errors, error) from error
             else:
                 raise
-            if error.__traceback__ is not None:  # it begins with this frame, whose errors it would keep for ever
-                error.__traceback__ = error.__traceback__.tb_next
-            errors.append(error)
+            # Its frames are those of the call, which hold this generator, which holds the error: a cycle for each retry.
+            errors.append(error.with_traceback(None))
 
 
 def _out_of_time(deadline: Deadline, errors: list[AIChatFreeError], last: AIChatFreeError) -> RequestTimeoutError:
