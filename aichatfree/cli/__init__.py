@@ -76,7 +76,7 @@ def _print_version() -> int:
 
 
 def _version() -> str:
-    """The installed version, read off the name of the distribution's folder where there is one and nothing else."""
+    """The installed version, read off the first folder of a distribution on the path, as importlib.metadata does."""
     for folder in sys.path:
         try:
             names = [name for name in os.listdir(folder or ".") if name.startswith("aichatfree")]  # noqa: PTH208 - fast
@@ -85,12 +85,22 @@ def _version() -> str:
         found = [name for name in names if name.endswith((".dist-info", ".egg-info"))]
         if found:
             number = found[0].removeprefix("aichatfree-").removesuffix(".dist-info")
+            if found[0].endswith(".egg-info"):  # of a source tree that was built
+                number = _number_in(f"{folder or '.'}/{found[0]}/PKG-INFO")
             if len(found) == 1 and number.replace(".", "").isalnum():
                 return number
             break
     from .. import __version__
 
     return str(__version__)
+
+
+def _number_in(metadata: str) -> str:
+    try:
+        with open(metadata, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes as long as all the rest
+            return next((line.split()[1] for line in file if line.startswith("Version: ")), "")
+    except OSError:
+        return ""
 
 
 def _install_command() -> str:

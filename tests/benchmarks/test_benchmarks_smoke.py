@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.benchmarks
+
 ROOT = Path(__file__).parents[2]
 RUN = {
     "short": {"Client.stream", "requests", "urllib3", "AsyncClient.stream", "aiohttp"},

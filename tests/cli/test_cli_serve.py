@@ -138,7 +138,7 @@ def test_serve_goes_on_when_nobody_reads_its_log(aichatfree: Command) -> None:
             assert connection.getresponse().read() == b"Not found"
         connection.close()
         process.send_signal(signal.SIGTERM)
-        process.stderr.close()
+        process.stderr.read()
         assert process.wait(20) == 0
 
 

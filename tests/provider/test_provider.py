@@ -74,6 +74,7 @@ def test_the_history_is_sent_as_given(provider: type[AIChatFree], server: Script
         {"role": "assistant", "content": ""},
         {"role": "tool", "content": "4", "tool_call_id": "x"},
     ]
+    server.enqueue(Reply("whatever the server makes of it"))
     in_one_task(provider, history)
     assert server.requests[0].json["messages"] == [
         {"role": "user", "parts": [{"text": "Be brief."}]},
