@@ -192,7 +192,7 @@ def attempts(
                     raise _out_of_time(deadline, errors, error) from error
             else:
                 raise
-            # Its frames are those of the call, which hold this generator, which holds the error: a cycle for each retry.
+            # Its frames are those of the call, which hold this generator, which holds the error: a cycle a retry.
             errors.append(error.with_traceback(None))
 
 

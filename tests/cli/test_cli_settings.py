@@ -85,7 +85,7 @@ def test_a_password_that_others_can_read_is_told_and_used(
         (b"password = 5", "must be a text in quotes"),
         (b"passwort = 'x'", "has the unknown setting 'passwort': there are base_url"),
         (b"[server]\nbase_url = 'x'", "has the unknown setting 'server'"),
-        (b"proxy = 'socks5://x'", "a SOCKS proxy is not spoken here"),
+        (b"proxy = 'ftp://x'", "must begin with http://, https://, socks5://"),
         (b"password = '\xe9'", "is no UTF-8"),
         (None, "Is a directory"),
     ],
