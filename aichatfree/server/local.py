@@ -8,10 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from aiohttp import web
 
+from .. import Client, Options
 from .app import HANDLER, create_app
 from .connections import Runner, address_of, listen, stop
 from .loop_thread import LoopThread
@@ -68,6 +69,10 @@ class LocalServer:
         max_concurrent: int | None = None,
         page: bool = True,
     ) -> None:
+        if not (password is None or isinstance(password, str)):
+            password = tuple(password)
+        self._secret = secret
+        self._password = password if isinstance(password, str) else next(iter(password or ()), "")
         self._app = create_app(
             reply,
             secret=secret,
@@ -111,6 +116,20 @@ class LocalServer:
         self._app[HANDLER].sites.bound_to(address[0] for address in self._runner.addresses)
         self._url = address_of(self._runner)
         return self
+
+    def client(self, **options: Unpack[Options]) -> Client:
+        """A client of this server, with its secret and password; the environment does not count.
+
+        Args:
+            **options: The options of :class:`aichatfree.Client`, which take precedence.
+
+        Raises:
+            RuntimeError: The server has not been started.
+            InvalidRequestError: An option is unknown or cannot work.
+        """
+        own: Options = {"secret": self._secret, "password": self._password, "trust_env": False}
+        chosen: Options = {**own, **options}
+        return Client(self.url, **chosen)
 
     def close(self) -> None:
         """Stop serving; replies still running are cut within half a second. A second call does nothing."""
