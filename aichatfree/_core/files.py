@@ -43,7 +43,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    if os.name == "posix":
+    if os.name == "posix":  # pragma: no branch - Windows keeps no folder open
         _sync_folder(path.parent)
 
 

@@ -117,6 +117,7 @@ def test_retry_after_as_a_date_counts_from_the_servers_clock() -> None:
         ("retry in 1h1m", 3660),
         ("retry in " + "9" * 400 + "s", sys.float_info.max),
         ('[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}]', 26),
+        ('"retryDelay": "1.2.3s"', 0),
         ("retry in a while", None),
         ("retry in -5s", None),
         ("try again in 5s", None),

@@ -7,6 +7,7 @@ too, but take a compressed stream that was cut off for a whole one, and not all 
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import Any
 
 from ...errors import StreamInterruptedError
@@ -99,14 +100,10 @@ class Inflater:
         self.fault = self._broken(error)
         self.fault.__cause__ = error.with_traceback(None)
         out = bytearray()
-        try:
-            for at in range(len(data)):
-                out += before.decompress(data[at : at + 1], limit - len(out) or 1)
-                if len(out) >= limit:
-                    break
-        except zlib.error:
-            pass
-        return bytes(out)
+        with suppress(zlib.error):
+            for at in range(len(data)):  # pragma: no branch - the fault ends it
+                out += before.decompress(data[at : at + 1], max(1, limit - len(out)))
+        return bytes(out[:limit])
 
     def finish(self) -> None:
         """The body has ended.
