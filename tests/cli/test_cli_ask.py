@@ -148,7 +148,7 @@ def test_a_closed_stdin_is_an_empty_one(aichatfree: Command, tmp_path: Path, arg
         (["ask", "-f", "."], 2, "cannot read .: Is a directory"),
         (["ask", "--nope", "x"], 2, "No such option '--nope'"),
         (["ask", "--base-url", "example.com", "x"], 2, "--base-url 'example.com' must begin with http://"),
-        (["ask", "--proxy", "socks5://127.0.0.1:1", "x"], 2, "a SOCKS proxy is not spoken here"),
+        (["ask", "--proxy", "ftp://127.0.0.1:1", "x"], 2, "must begin with http://, https://, socks5://"),
         (["ask", "--timeout", "0", "x"], 2, "--timeout is 0.0: give seconds as a positive number"),
         (["ask", "--timeout", "soon", "x"], 2, "'soon' is not a valid float"),
         (["ask", "--config", "missing.toml", "x"], 2, "there is no config file missing.toml"),

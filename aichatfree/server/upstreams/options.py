@@ -50,6 +50,8 @@ class Options:
         self.temperature = _read_temperature(temperature)
         self.max_tokens = _read_max_tokens(max_tokens)
         self.proxy = read_proxy(proxy)
+        if self.proxy is not None and self.proxy.startswith("socks"):
+            raise InvalidRequestError("proxy is a SOCKS proxy, which an upstream does not speak: give an HTTP proxy")
         self.timeout = Timeout.of(timeout)
         self.secrets = [*_secrets_of(parts), *_secrets_of(self.proxy)]
 
