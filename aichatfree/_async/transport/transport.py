@@ -7,8 +7,10 @@ import re
 import weakref
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from ..._core.deadlines import Deadline
 from ..._core.network import Network
@@ -27,6 +29,9 @@ MANY_ROUTES = 64
 
 _ZONED = re.compile(r"(https?://\[[0-9a-fA-F:.]+)%(?:25)?([^\]/]+\](:\d+)?)")
 """An IPv6 address with its zone (RFC 6874): aiohttp does not read it as URLs write it, and servers do not know it."""
+
+LONG_URL = 512
+"""yarl remembers the last 128 URLs that it has read, with their parts: of this length or more it is not to read any."""
 
 
 class _Route(NamedTuple):
@@ -131,7 +136,7 @@ class AiohttpTransport:
             options["timeout"] = aiohttp.ClientTimeout(total=None, connect=deadline.limit("connect") or None)
         return await session.request(
             request.method,
-            url,
+            url if len(url) < LONG_URL else _read_apart(url),
             data=request.body if held is not None or len(request.body) < LARGE_BODY else io.BytesIO(request.body),
             headers=headers,
             allow_redirects=False,
@@ -194,3 +199,11 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close every connection of every loop; a session or connector that was passed in stays open."""
         await self._sessions.close()
+
+
+def _read_apart(url: str) -> URL:
+    """A URL as yarl has it when it is unpickled, which leaves nothing in its memory."""
+    scheme, netloc, path, query, _ = urlsplit(quote(url, safe="%:/?#[]@!$&'()*+,;=~"))
+    apart = object.__new__(URL)
+    apart.__setstate__(((scheme, netloc, path or "/", query, ""),))
+    return apart
