@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from raw_server import Peer, RawServer, plain
 
 import aichatfree
 from aichatfree import ReplyTooLargeError
@@ -101,3 +104,42 @@ def test_an_encoding_that_was_not_asked_for(face: Any, server: ScriptedServer, e
     outcome = face.stream(face.client(server, max_retries=0))
     assert type(outcome.error) is aichatfree.APIError
     assert encoding in str(outcome.error)
+
+
+LONG = "x" * 6000
+
+
+def wander(numbers: Iterator[int], peer: Peer) -> None:
+    """Send each request on to an address that there has not been yet, and answer it there."""
+    target = peer.head.split(b" ", 2)[1].decode()
+    if LONG in target:
+        peer.sock.sendall(plain(b'{"code":0}'))
+    else:
+        location = f"Location: {target}?{next(numbers)}{LONG}"
+        peer.sock.sendall(plain(b"", location, status="308 Permanent Redirect"))
+
+
+@pytest.mark.parametrize("what", ["generate", "verify_password", "with_options"])
+def test_ever_new_addresses_are_not_remembered(face: Any, what: str) -> None:
+    numbers = itertools.count()
+
+    def calls(count: int) -> int:
+        for _ in range(count):
+            if what == "verify_password":
+                assert face.verify_password(client, "open sesame")
+            elif what == "generate":
+                assert face.generate(client) == '{"code":0}'
+            else:
+                elsewhere = client.with_options(base_url=f"{server.url}/{next(numbers)}{LONG}")
+                assert face.generate(elsewhere) == '{"code":0}'
+            server.requests.clear()
+        return tracemalloc.get_traced_memory()[0]
+
+    with RawServer(lambda peer: wander(numbers, peer)) as server:
+        client = face.client(server.url)
+        tracemalloc.start()
+        try:
+            before = calls(100)
+            assert calls(100) - before < 50 * len(LONG)
+        finally:
+            tracemalloc.stop()
