@@ -59,6 +59,8 @@ REFUSED = {
     "a bare CR in a field": OK + b"X: a\rb\r\n" + LENGTH + b"\r\none",
     "a NUL in a field": OK + b"X: a\0b\r\n" + LENGTH + b"\r\none",
     "a space before the colon": OK + b"X : a\r\n" + LENGTH + b"\r\none",
+    "a space behind a coding's name": OK + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNKS,
+    "a space behind a length's name": OK + b"Content-Length : 3\r\n\r\none",
     "a field without a name": OK + b": a\r\n" + LENGTH + b"\r\none",
     "a line that is no field": OK + b"nonsense\r\n" + LENGTH + b"\r\none",
     "a vertical tab before the coding": coded(b" \x0bchunked"),

@@ -156,6 +156,9 @@ class Framing:
             status = messages[0][0].code
             if len(messages[0][0].raw_headers) > MAX_FIELDS:
                 raise BadHttpMessage("the answer has too many header fields")
+            if any(name[-1:].isspace() for name, _ in messages[0][0].raw_headers):
+                # Of just those fields that frame an answer the parser takes this, and does not know their names then.
+                raise BadHttpMessage("there is white space behind the name of a header field")
             if upgraded or not found or status == 101:
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
