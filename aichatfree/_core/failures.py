@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Literal, NamedTuple
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from ..errors import (
     APIError,
@@ -278,7 +278,10 @@ def _resolve_redirect(error: RedirectError, url: str, location: str, hidden: Red
     try:
         there = urljoin(url, quote(location, safe=_URL_CHARACTERS)) if location else ""
         target = urlsplit(there)
-        if there and _same_server(urlsplit(url), target, error.status_code):
+        if hidden.is_repeated_in(there):  # it would be logged on its way, and here: it is not followed
+            there = hidden(unquote(there))
+            target = urlsplit(there)
+        elif there and _same_server(urlsplit(url), target, error.status_code):
             error.next_url = target.geturl()
     except ValueError:
         return

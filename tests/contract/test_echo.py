@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from raw_server import Peer, RawServer
 
 from aichatfree import AIChatFreeError, APIError, InvalidPasswordError, RedirectError
 from aichatfree.testing import RecordedRequest, Reply, ScriptedServer
@@ -114,15 +115,60 @@ def test_the_request_itself_as_an_error_page(face: Any, server: ScriptedServer) 
     assert [secret for secret in hidden(server.requests[0]) if secret in shown] == []
 
 
+@pytest.mark.parametrize(
+    "said", [SECRET, quote(SECRET).replace("-", "%2D"), base64.b64encode(SECRET.encode()).decode()]
+)
+def test_an_address_that_repeats_a_secret_is_not_followed(
+    face: Any, server: ScriptedServer, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    """It would stand in the logs of whatever is on the way, those of the HTTP library among them."""
+    caplog.set_level(logging.DEBUG)
+    server.enqueue(Reply("", status=307, headers={"Location": f"/api/generate?{said}"}))
+    error = face.stream(face.client(server, secret=SECRET, max_retries=0)).error
+    assert isinstance(error, RedirectError)
+    assert len(server.requests) == 1
+    assert SECRET not in everything(error)
+    assert said not in everything(error) + caplog.text
+    assert error.next_url is None
+
+
 def test_a_redirect_within_the_server_keeps_no_address(face: Any, server: ScriptedServer) -> None:
-    again = Reply("", status=307, headers={"Location": f"/api/generate?{SECRET}"})
+    again = Reply("", status=307, headers={"Location": "/api/generate?elsewhere"})
     server.enqueue(*[again] * 5)
-    client = face.client(server, secret=SECRET, max_retries=0)
-    error = face.stream(client).error
+    error = face.stream(face.client(server, secret=SECRET, max_retries=0)).error
     assert isinstance(error, RedirectError)
     assert len(server.requests) == 4, "it was followed three times"
-    assert SECRET not in everything(error)
     assert error.next_url is None
+
+
+def test_no_cause_keeps_the_request(face: Any) -> None:
+    """Whoever looks through the attributes of a cause, or pickles it, does not find what was sent."""
+
+    def finish(peer: Peer) -> None:
+        peer.sock.close()
+
+    with RawServer(finish) as server:
+        error = face.stream(face.client(server.url, password=PASSWORD, secret=SECRET, max_retries=0)).error
+    cause = error.__cause__
+    assert cause is not None
+    while cause is not None:
+        assert getattr(cause, "request", None) is None
+        assert getattr(cause, "response", None) is None
+        cause = cause.__cause__ or cause.__context__
+
+
+def test_the_user_of_a_proxy_alone(face: Any, server: ScriptedServer) -> None:
+    proxy = server.url.replace("//", "//f%C3%B6rster:x1x2@")
+    server.enqueue(Reply("f\u00f6rster is not known here", status=407))
+    error = face.stream(face.client("http://server.invalid", proxy=proxy, max_retries=0)).error
+    assert isinstance(error, AIChatFreeError)
+    assert "f\u00f6rster" not in everything(error)
+
+    server.enqueue(Reply("f\u00f6rster may not do that", status=403))
+    error = face.stream(face.client("http://server.invalid", proxy=proxy, max_retries=0)).error
+    assert isinstance(error, APIError)
+    assert "may not do that" in error.body
+    assert "f\u00f6rster" not in everything(error)
 
 
 def test_the_headers_of_a_whole_reply(face: Any, server: ScriptedServer) -> None:

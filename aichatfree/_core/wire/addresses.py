@@ -9,6 +9,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ...errors import InvalidRequestError
 from .redaction import hide_userinfo
 
+_TELLING: Final = 3
+"""Characters of which a user's name is hidden by itself: shorter ones stand in every other word."""
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -28,8 +31,9 @@ def userinfo_secrets(url: str) -> list[str]:
     if not at:
         return []
     _, authorization = split_userinfo(url)
-    password = user.partition(":")[2]
-    return [user, unquote(user), password, unquote(password), (authorization or "").partition(" ")[2]]
+    name, _, password = user.partition(":")
+    names = [name, unquote(name)] if len(name) >= _TELLING else []
+    return [user, unquote(user), password, unquote(password), *names, (authorization or "").partition(" ")[2]]
 
 
 def basic_secrets(authorization: str) -> list[str]:

@@ -11,13 +11,17 @@ import json
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote, quote_plus
+from contextlib import suppress
+from urllib.parse import quote, quote_plus, unquote
 
 from .headers import Headers
 from .signing import well_formed
 
 MAX_SHOWN = 300
 """As many characters of foreign words as an error's text repeats."""
+
+_TELLING = 6
+"""Characters of which a secret is no word that stands in an address anyhow."""
 
 _USERINFO = r"(?is)^([a-z][a-z0-9+.-]*://)?.*@"
 
@@ -46,9 +50,19 @@ class Redactor:
             text = text.replace(form, "***")
         return text
 
+    def is_repeated_in(self, text: str) -> bool:
+        """Whether ``text``, of which a part may be percent-encoded, repeats a secret that is too long for chance."""
+        texts = (text, unquote(text))
+        return any(form in each for form in self._forms if len(form) >= _TELLING for each in texts)
+
     def headers(self, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Headers without secrets."""
-        return Headers((self(name), self(value)) for name, value in pairs)
+        return Headers((self(name), self.of_an_address(value)) for name, value in pairs)
+
+    def of_an_address(self, text: str) -> str:
+        """``text`` without secrets, also where it has percent signs in places that nobody would put them."""
+        shown = self(text)
+        return self(unquote(shown)) if "%" in shown and self.is_repeated_in(shown) else shown
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -84,7 +98,8 @@ def sealed(error: BaseException, secrets: Iterable[str]) -> BaseException:
     """An exception as it may be the cause of one of ours: neither its words nor its frames show a secret.
 
     The frames of its traceback lose their local variables, among which are the request's body and headers; the lines
-    stay. An exception that shows a secret, or has one in its chain that does, is replaced by one that does not.
+    stay. The exception loses the request and the answer, which some libraries tie to it. One that shows a secret, or
+    has one in its chain that does, is replaced by one that does not.
 
     Args:
         error: What a library raised. It must have been caught: its frames have ended.
@@ -97,6 +112,10 @@ def sealed(error: BaseException, secrets: Iterable[str]) -> BaseException:
     for each in chain:
         if each.__traceback__ is not None:
             traceback.clear_frames(each.__traceback__)
+        for name in ("request", "response"):
+            if getattr(each, name, None) is not None:
+                with suppress(AttributeError):
+                    setattr(each, name, None)
     redactor = Redactor(secrets)
     if all(redactor(text) == text for each in chain for text in _texts(each)):
         return error
