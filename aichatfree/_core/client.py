@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
+from types import MemberDescriptorType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from ..errors import InvalidRequestError
@@ -14,6 +15,7 @@ from .settings import AllOptions, Settings
 from .stream import BaseStream, Begin, Control
 from .timeouts import CLIENT_TIMEOUT, ClientTimeout, Timeout
 from .version import version
+from .wire.interruption import closed_by_caller
 from .wire.messages import Messages, dump_messages
 from .wire.requests import RequestBuilder
 from .wire.signing import Signer
@@ -127,7 +129,7 @@ class BaseClient(Generic[TransportT, StreamT]):
                 f"{', '.join(sorted(apart))} cannot be changed on a client with {self._passed_in}=: make another client"
             )
         client = type(self).__new__(type(self))
-        vars(client).update(self._additions())
+        client._take(self._additions())
         same_server = settings.base_url == self._settings.base_url
         client._set_up(
             settings,
@@ -140,7 +142,16 @@ class BaseClient(Generic[TransportT, StreamT]):
 
     def _additions(self) -> dict[str, Any]:
         """The attributes that a subclass, or somebody else, has added."""
-        return {name: value for name, value in vars(self).items() if name not in BaseClient.__annotations__}
+        added = {name: value for name, value in vars(self).items() if name not in BaseClient.__annotations__}
+        return added | {name: getattr(self, name) for name in _slots(type(self)) if hasattr(self, name)}
+
+    def _take(self, additions: Mapping[str, Any]) -> None:
+        slots = _slots(type(self))
+        for name, value in additions.items():
+            if name in slots:
+                object.__setattr__(self, name, value)
+            else:
+                vars(self)[name] = value
 
     def _check_open(self) -> None:
         if self._share.closed:
@@ -150,7 +161,8 @@ class BaseClient(Generic[TransportT, StreamT]):
         """What a stream asks when its request is about to go out."""
 
         def begin_open(stream: BaseStream) -> None:
-            self._check_open()
+            if self._share.closed:  # it was open when the stream was made
+                raise closed_by_caller()
             if begin is not None:
                 begin(stream)
 
@@ -214,9 +226,15 @@ class BaseClient(Generic[TransportT, StreamT]):
         return _restore, (type(self), self._settings, self._additions())
 
 
+def _slots(kind: type) -> set[str]:
+    """The names of the attributes for which a class, or one that it inherits from, has ``__slots__``."""
+    members = ((name, member) for each in kind.__mro__ for name, member in vars(each).items())
+    return {name for name, member in members if type(member) is MemberDescriptorType}
+
+
 def _restore(kind: type[BaseClient[Any, Any]], settings: Settings, additions: Mapping[str, Any]) -> Any:
     client = kind.__new__(kind)
-    vars(client).update(additions)
+    client._take(additions)
     client._set_up(settings, kind._make_transport(settings))
     return client
 

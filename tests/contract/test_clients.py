@@ -124,6 +124,16 @@ def test_large_requests(face: Any, server: ScriptedServer) -> None:
     assert server.requests[0].prompt == text
 
 
+class SlottedClient(Client):
+    __slots__ = ("label", "unset")
+    number: int
+
+
+class SlottedAsyncClient(AsyncClient):
+    __slots__ = ("label", "unset")
+    number: int
+
+
 class TestWithOptions:
     def test_shares_the_connections(self, face: Any, server: ScriptedServer) -> None:
         client = face.client(server)
@@ -206,10 +216,12 @@ class TestLifecycle:
             lambda: client.with_options(timeout=1),
             lambda: face.generate(client),
             lambda: face.verify_password(client),
-            lambda: face.run(waiting.until_done, waiting.until_done),
         ):
             with pytest.raises(InvalidRequestError, match="closed"):
                 refused()
+        for _ in range(2):
+            with pytest.raises(StreamInterruptedError, match="closed"):
+                face.run(waiting.until_done, waiting.until_done)
         assert "closed" in repr(client)
 
     def test_context(self, face: Any, server: ScriptedServer) -> None:
@@ -247,6 +259,16 @@ class TestLifecycle:
             assert face.generate(other)
             assert server.requests[0].headers["X-A"] == "1"
             face.close(other)
+
+    @pytest.mark.parametrize("copier", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, lambda c: c.with_options()])
+    @pytest.mark.parametrize("kind", [SlottedClient, SlottedAsyncClient])
+    def test_attributes_of_subclasses(self, kind: Any, copier: Any) -> None:
+        client = kind("http://127.0.0.1:9", trust_env=False)
+        client.label, client.number = "mine", 3
+        other = copier(client)
+        assert type(other) is kind
+        assert (other.label, other.number) == ("mine", 3)
+        assert not hasattr(other, "unset")
 
     def test_passwords(self, face: Any) -> None:
         with ScriptedServer(password="right") as server:

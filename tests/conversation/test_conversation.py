@@ -329,7 +329,7 @@ def test_a_closed_client_is_refused_and_holds_nothing_up(face: Any, client: Any)
     stream = conversation.stream("one")
     face.close(client)
     for _ in range(2):
-        with pytest.raises(InvalidRequestError, match="client is closed"):
+        with pytest.raises(StreamInterruptedError, match="closed"):
             begin(face, stream)
     with pytest.raises(InvalidRequestError, match="client is closed"):
         conversation.stream("one")
