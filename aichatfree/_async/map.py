@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core.call import Call
 from .._core.client import BaseClient
-from .._core.pacing import Item, MapResult, Plan, check_prompts
+from .._core.pacing import LOOK_SECONDS, Item, MapResult, Plan, check_prompts
 from .._core.wire.messages import Messages
 from ..errors import AIChatFreeError
 from .stream import AsyncStream
@@ -26,7 +26,7 @@ def map_prompts(
 async def _results(
     client: BaseClient[Any, AsyncStream], prompts: Iterable[Messages] | AsyncIterable[Messages], plan: Plan
 ) -> AsyncGenerator[MapResult, None]:
-    asker = client.with_options(max_retries=0)
+    asker = client._asker()
     async with Crew(plan.window, prompts, partial(_answer, asker, plan)) as crew:
         try:
             while (result := await crew.next_result()) is not None:
@@ -37,8 +37,8 @@ async def _results(
 
 async def _answer(asker: BaseClient[Any, AsyncStream], plan: Plan, rest: Rest, item: Item) -> MapResult:
     while True:
-        while seconds := plan.wait(item):
-            await rest(seconds)
+        while (seconds := plan.wait(item)) and not asker.closed:
+            await rest(min(seconds, LOOK_SECONDS))
         call: Call | None = None
         try:
             call = plan.call(asker, item)

@@ -105,6 +105,7 @@ class Call:
         self._text: tuple[list[str], list[str]] = ([], [])
         self._count = 0
         self._number = 0
+        self._secrets: tuple[str, ...] = ()
         self._first_text: float | None = None
         self._total: float | None = None
 
@@ -125,6 +126,9 @@ class Call:
         self._number = attempt.number
         self._reader = None
         request = attempt.request
+        # What was sent in an earlier attempt, and differs only by its signature, may come back now.
+        self._secrets = tuple(dict.fromkeys((*self._secrets, *request.secrets)))
+        request = request._replace(secrets=self._secrets)
         self.deadline.begin("connect")
         _log.debug("attempt %d: %r", attempt.number, request)
         return request
@@ -144,7 +148,8 @@ class Call:
             words = "HTTP 407, proxy authentication required"
             raise connect_failure("proxy", request.url, words, secrets=request.secrets)
         framing = answer.headers.get("transfer-encoding", "chunked")
-        if {coding.strip() for coding in framing.lower().split(",")} - {"chunked", "identity"}:
+        *before, last = [coding.strip(" \t").lower() for coding in framing.split(",")]
+        if last not in ("chunked", "identity") or set(before) - {"identity"}:
             # The HTTP libraries would take the framing for text.
             raise interrupted(f"transfer-encoding {framing!r} is not known here", answer.request.secrets)
         if answer.status in (204, 205):

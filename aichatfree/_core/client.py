@@ -54,9 +54,12 @@ class Share:
         """
         first, self._closed = not self._closed, True
         for control in tuple(self.running):
-            if self.owner is None or control.share is self:
+            if self._reaches(control.share):
                 control.close()
         return first and self.owner is None
+
+    def _reaches(self, share: object) -> bool:
+        return self.owner is None or share is self or (isinstance(share, Share) and share.owner is self)
 
 
 class BaseClient(Generic[TransportT, StreamT]):
@@ -138,6 +141,12 @@ class BaseClient(Generic[TransportT, StreamT]):
             owner=None if apart else self._share.owner or self._share,
             signer=self._signer.with_secret(settings.secret) if same_server else None,
         )
+        return client
+
+    def _asker(self) -> Self:
+        """A client for single attempts, which is closed with this one."""
+        client = self.with_options(max_retries=0)
+        client._share = Share(self._share)
         return client
 
     def _additions(self) -> dict[str, Any]:

@@ -20,6 +20,9 @@ AHEAD = 2
 """As many times the concurrency may be taken from the prompts before their results are: a slow prompt in front holds
 the ordered results up, but need not hold up the work."""
 
+LOOK_SECONDS = 0.25
+"""How long a pause may take to end when the client is closed."""
+
 
 class MapResult(Frozen):
     """What came of one prompt.

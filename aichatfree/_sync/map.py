@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core.call import Call
 from .._core.client import BaseClient
-from .._core.pacing import Item, MapResult, Plan, check_prompts
+from .._core.pacing import LOOK_SECONDS, Item, MapResult, Plan, check_prompts
 from .._core.wire.messages import Messages
 from ..errors import AIChatFreeError
 from .stream import Stream
@@ -22,7 +22,7 @@ def map_prompts(client: BaseClient[Any, Stream], prompts: Iterable[Messages], **
 
 
 def _results(client: BaseClient[Any, Stream], prompts: Iterable[Messages], plan: Plan) -> Generator[MapResult]:
-    asker = client.with_options(max_retries=0)
+    asker = client._asker()
     with Crew(plan.window, prompts, partial(_answer, asker, plan)) as crew:
         try:
             while (result := crew.next_result()) is not None:
@@ -33,8 +33,8 @@ def _results(client: BaseClient[Any, Stream], prompts: Iterable[Messages], plan:
 
 def _answer(asker: BaseClient[Any, Stream], plan: Plan, rest: Rest, item: Item) -> MapResult:
     while True:
-        while seconds := plan.wait(item):
-            rest(seconds)
+        while (seconds := plan.wait(item)) and not asker.closed:
+            rest(min(seconds, LOOK_SECONDS))
         call: Call | None = None
         try:
             call = plan.call(asker, item)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from raw_server import Peer, RawServer
 
-from aichatfree import AIChatFreeError, APIError, InvalidPasswordError, RedirectError
+from aichatfree import AIChatFreeError, APIError, InvalidPasswordError, RedirectError, RetryPolicy
 from aichatfree.testing import RecordedRequest, Reply, ScriptedServer
 
 PASSWORD = 'hünter2 "& zwei'
@@ -139,6 +139,18 @@ def test_a_redirect_within_the_server_keeps_no_address(face: Any, server: Script
     assert isinstance(error, RedirectError)
     assert len(server.requests) == 4, "it was followed three times"
     assert error.next_url is None
+
+
+def test_the_signature_of_an_earlier_attempt(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply("busy", status=503))
+    server.enqueue(lambda request: Reply(f"before it was {server.requests[0].json['sign']}", status=418))
+    retry = RetryPolicy(max_retries=1, initial_delay=0.05)
+    error = face.stream(face.client(server, secret=SECRET, retry=retry)).error
+    assert isinstance(error, APIError)
+    first, second = (request.json["sign"] for request in server.requests)
+    assert first != second
+    assert error.body == "before it was ***"
+    assert first not in everything(error)
 
 
 def test_no_cause_keeps_the_request(face: Any) -> None:

@@ -17,7 +17,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 import aichatfree
-from aichatfree import Client, InvalidPasswordError, InvalidRequestError, OverloadedError, RetryPolicy
+from aichatfree import (
+    Client,
+    InvalidPasswordError,
+    InvalidRequestError,
+    OverloadedError,
+    RetryPolicy,
+    StreamInterruptedError,
+)
 from aichatfree.testing import Pause, ProxyServer, Reply, ScriptedServer, Stall
 
 
@@ -266,3 +273,20 @@ def test_a_location_in_utf8(session: requests.Session, own: bool) -> None:
     with Peers(lambda peer: peer.send(answer)) as server:
         with pytest.raises(aichatfree.RedirectError, match=r"gr(ö|%C3%B6)(ß|%C3%9F)e"):
             Client(server.url, max_retries=0, **options).generate("Hi")
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [": chunked, identity", ": \x0bchunked", " : chunked", ": gzip, chunked", ": xchunked"],
+    ids=["identity behind it", "a vertical tab", "a space before the colon", "compressed", "unknown"],
+)
+def test_a_framing_that_a_session_does_not_read_is_no_text(session: requests.Session, coding: str) -> None:
+    def answer(peer: Peer) -> None:
+        peer.send(f"HTTP/1.1 200 OK\r\nTransfer-Encoding{coding}\r\n\r\n".encode() + b"3\r\none\r\n0\r\n\r\n")
+        peer.finish()
+
+    with Peers(answer) as server:
+        stream = Client(server.url, session=session, max_retries=0).stream("hi")
+        with pytest.raises(StreamInterruptedError):
+            next(stream)
+        assert stream.text == ""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from faces import eventually
 
 from aichatfree import (
     AsyncClient,
@@ -386,3 +387,33 @@ def test_sync_prompts_are_taken_in_the_thread_that_iterates(server: ScriptedServ
     with Client(server.url) as client:
         assert len(list(client.map(prompts(), concurrency=3))) == 20
     assert threads == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("derived", [False, True])
+def test_closing_the_client_ends_the_pauses_of_a_map(face: Any, server: ScriptedServer, derived: bool) -> None:
+    """Nobody waits on until the quota is back."""
+    server.default = Reply("busy", status=429, headers={"Retry-After": "600"})
+    client = face.client(server, retry=RetryPolicy(max_retry_after=600))
+    if derived:
+        client = client.with_options(timeout=5)
+
+    def close_when_asked() -> None:
+        eventually(lambda: len(server.requests) >= 1)
+
+    def run() -> list[Any]:
+        threading.Thread(target=lambda: (close_when_asked(), client.close())).start()
+        return list(client.map(["one"]))
+
+    async def arun() -> list[Any]:
+        async def close() -> None:
+            await asyncio.to_thread(close_when_asked)
+            await client.aclose()
+
+        closing = asyncio.create_task(close())
+        results = [result async for result in client.map(["one"])]
+        await closing
+        return results
+
+    (result,) = face.run(run, arun)
+    assert isinstance(result.error, InvalidRequestError)
+    assert "closed" in str(result.error)

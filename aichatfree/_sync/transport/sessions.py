@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Callable, Iterator, Mapping
+from email.errors import MissingHeaderBodySeparatorDefect
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -165,8 +167,16 @@ def _utf8(value: str) -> str:
         return value
 
 
+def _ends_early(response: requests.Response) -> bool:
+    """Whether http.client took a line that it could not read for the end of the head: the framing may follow it."""
+    message = getattr(getattr(response.raw, "_original_response", None), "msg", None)
+    return any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in getattr(message, "defects", ()))
+
+
 def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     """The body from a connection that is not ours: each read is limited as well as that can be done."""
+    if _ends_early(response):
+        raise http.client.HTTPException("a line of its head is not a header field")
     if was_read(response):
         if response.content:
             yield response.content
