@@ -18,6 +18,7 @@ from .._core.timeouts import Timeout
 from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages, dump_as_given
 from .generator import AsyncGeneratorProvider, ProviderModelMixin
+from .pieces import END, ends_whole
 
 __all__ = ["AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"]
 
@@ -113,9 +114,9 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
         hiding = next(vars(each)["url"] for each in cls.__mro__ if "url" in vars(each)) is _HIDING_URL
         return cls._base_url if hiding else cls.url
 
-    @classmethod
+    @ends_whole
     async def create_async_generator(
-        cls,
+        cls,  # noqa: N805 - ends_whole makes it a class method
         model: str,
         messages: Messages,
         proxy: str | None = None,
@@ -183,3 +184,4 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
             async with aclosing(client._open_stream(call)) as stream:
                 async for piece in stream:
                     yield piece
+        yield END

@@ -13,6 +13,7 @@ from .._core.log import logger as _log
 from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages
 from ..errors import InvalidRequestError
+from .pieces import END, Pieces
 
 _T = TypeVar("_T")
 
@@ -60,15 +61,15 @@ class AsyncGeneratorProvider:
             messages: As there.
             **kwargs: As there, but for a ``connector``, which belongs to the loop in which it was made.
 
-        Yields:
-            The pieces of the reply.
+        Returns:
+            A generator of the pieces of the reply.
 
         Raises:
             InvalidRequestError: There is a connector.
         """
         if kwargs.get("connector") is not None:
             raise InvalidRequestError("a connector belongs to one event loop: leave it out, or stay asynchronous")
-        yield from _pull(lambda: cls.create_async_generator(model, messages, **kwargs))
+        return Pieces(_pull(lambda: cls.create_async_generator(model, messages, **kwargs)))
 
     @classmethod
     def create_function(cls, *args: Any, **kwargs: Any) -> Generator[str, None, None]:
@@ -168,6 +169,7 @@ def _pull(make: Callable[[], AsyncGenerator[str, None]]) -> Generator[str, None,
     try:
         while (piece := _run(loop, following)) is not None:
             yield piece
+        yield END
     finally:
         try:
             _run(loop, end)
