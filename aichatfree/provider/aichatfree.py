@@ -182,6 +182,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
         async with made as client:
             call = client._generate_call(messages, model=cls.get_model(model), dump=dump_as_given)
             async with aclosing(client._open_stream(call)) as stream:
+                yield cast(str, stream)
                 async for piece in stream:
                     yield piece
         yield END

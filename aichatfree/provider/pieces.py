@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .._async.stream import AsyncStream
 from .._core.wire.interruption import closed_by_caller
 
 END: Any = None
@@ -24,7 +25,7 @@ class _Seen:
         self._texts: list[str] = []
         self._whole = False
 
-    def take(self, piece: str | None) -> bool:
+    def take(self, piece: Any) -> bool:
         """Note a piece; return whether it is one, and not the end."""
         if piece is None:
             self._whole = True
@@ -41,22 +42,31 @@ class _Seen:
 
 
 class AsyncPieces(AsyncGenerator[str, None]):
-    """An asynchronous generator of the pieces of a reply."""
+    """An asynchronous generator of the pieces of a reply.
+
+    Args:
+        pieces: What yields them. It yields the stream that it reads from first of all, so that this can be closed
+            under a reader's hands, and :data:`END` last of all.
+    """
 
     def __init__(self, pieces: AsyncGenerator[Any, None]) -> None:
         self._pieces = pieces
         self._seen = _Seen()
+        self._stream: AsyncStream | None = None
 
     async def asend(self, value: None) -> str:
         """The next piece."""
         try:
-            piece: str | None = await self._pieces.asend(value)
+            piece: str | AsyncStream | None = await self._pieces.asend(value)
+            if isinstance(piece, AsyncStream):
+                self._stream = piece
+                piece = await anext(self._pieces)
             if not self._seen.take(piece):
                 piece = await anext(self._pieces)  # it closes what it has open, and ends
         except StopAsyncIteration:
             self._seen.check_whole()
             raise
-        assert piece is not None
+        assert isinstance(piece, str)
         return piece
 
     async def athrow(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> str:
@@ -66,8 +76,14 @@ class AsyncPieces(AsyncGenerator[str, None]):
         return piece
 
     async def aclose(self) -> None:
-        """Close the connection."""
-        await self._pieces.aclose()
+        """Close the connection. A reader in another task gets a StreamInterruptedError."""
+        if self._stream is not None:
+            await self._stream.aclose()
+        try:
+            await self._pieces.aclose()
+        except RuntimeError:
+            if self._stream is None:
+                raise  # else it is running in another task, and ends there
 
 
 class Pieces(Generator[str, None, None]):

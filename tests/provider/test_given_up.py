@@ -59,6 +59,20 @@ def test_reading_on(provider: type[AIChatFree], server: ScriptedServer, give_up:
     asyncio.run(main())
 
 
+def test_closing_under_a_readers_hands(provider: type[AIChatFree], server: ScriptedServer) -> None:
+    async def main() -> None:
+        pieces = half(server, provider)
+        assert await anext(pieces) == "grüße"
+        reading = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        await pieces.aclose()
+        with pytest.raises(StreamInterruptedError) as caught:
+            await reading
+        assert caught.value.partial == "grüße"
+
+    asyncio.run(main())
+
+
 def test_reading_on_in_another_loop(provider: type[AIChatFree], server: ScriptedServer) -> None:
     pieces: list[AsyncGenerator[str, None]] = []
 
