@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from raw_server import Peer, RawServer, head
 
 import aichatfree
 from aichatfree import RequestTimeoutError, RetryPolicy, Timeout
@@ -99,6 +100,32 @@ def test_a_slow_reader_is_not_the_servers_fault(face: Any, server: ScriptedServe
         return "".join(pieces)
 
     assert face.run(read, aread) == "ab"
+
+
+def test_the_time_between_reads_is_not_limited(face: Any) -> None:
+    """Not even where nothing has come meanwhile: only who waits may wait too long."""
+    reads = threading.Event()
+
+    def answer(peer: Peer) -> None:
+        peer.sock.sendall(head("Content-Length: 2") + b"a")
+        reads.wait(30)
+        peer.sock.sendall(b"b")
+
+    def read() -> str:
+        first = next(stream)
+        time.sleep(1.1)
+        reads.set()
+        return first + next(stream)
+
+    async def aread() -> str:
+        first = await anext(stream)
+        await asyncio.sleep(1.1)
+        reads.set()
+        return first + await anext(stream)
+
+    with RawServer(answer) as server:
+        stream = face.client(server.url, timeout=limits_of(idle=1.0)).stream("hi")
+        assert face.run(read, aread) == "ab"
 
 
 def test_none_is_no_limit(face: Any, server: ScriptedServer) -> None:
