@@ -252,7 +252,8 @@ def check_interrupted(server: ScriptedServer, stream: Any, error: BaseException 
     assert stream.stats.attempts == len(server.requests) == 1  # and not because the next attempt came
     kinds = [OverloadedError] if stream.status_code == 503 else []
     assert [type(earlier) for earlier in error.attempts] == kinds
-    server.wait_connections(0)
+    if not kinds:  # else it was answered, and may wait for another call
+        server.wait_connections(0)
 
 
 def test_close_from_another_thread(server: ScriptedServer, waiting: Any, no_leaks: None) -> None:
@@ -341,7 +342,8 @@ def test_cancellation_closes_the_connection(server: ScriptedServer, waiting: Any
                     await task
             assert stream.stats.attempts == 1
             assert stream.closed
-            await asyncio.to_thread(server.wait_connections, 0)
+            if stream.status_code != 503:
+                await asyncio.to_thread(server.wait_connections, 0)
             assert await client.generate("again")
 
     asyncio.run(main())

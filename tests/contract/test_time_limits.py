@@ -104,28 +104,33 @@ def test_a_slow_reader_is_not_the_servers_fault(face: Any, server: ScriptedServe
 
 def test_the_time_between_reads_is_not_limited(face: Any) -> None:
     """Not even where nothing has come meanwhile: only who waits may wait too long."""
-    reads = threading.Event()
+    waits, reads = threading.Event(), threading.Event()
 
     def answer(peer: Peer) -> None:
-        peer.sock.sendall(head("Content-Length: 2") + b"a")
-        reads.wait(30)
-        peer.sock.sendall(b"b")
+        peer.sock.sendall(head("Content-Length: 3") + b"a")
+        for piece, asked in ((b"b", waits), (b"c", reads)):  # the limit has begun with the second read
+            asked.wait(30)
+            peer.sock.sendall(piece)
 
     def read() -> str:
         first = next(stream)
+        waits.set()
+        first += next(stream)
         time.sleep(1.1)
         reads.set()
         return first + next(stream)
 
     async def aread() -> str:
         first = await anext(stream)
+        waits.set()
+        first += await anext(stream)
         await asyncio.sleep(1.1)
         reads.set()
         return first + await anext(stream)
 
     with RawServer(answer) as server:
         stream = face.client(server.url, timeout=limits_of(idle=1.0)).stream("hi")
-        assert face.run(read, aread) == "ab"
+        assert face.run(read, aread) == "abc"
 
 
 def test_none_is_no_limit(face: Any, server: ScriptedServer) -> None:
