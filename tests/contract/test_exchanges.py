@@ -11,7 +11,7 @@ import pytest
 from raw_server import Peer, RawServer, head, plain
 
 from aichatfree import Client, Deadline, Request, StreamInterruptedError, Timeout
-from aichatfree.testing import Reply, ScriptedServer
+from aichatfree.testing import Reply, ScriptedServer, Stall
 
 HOUR = 3600.0
 
@@ -37,6 +37,31 @@ def test_a_stream_closed_as_its_exchange_is_made(face: Any, server: ScriptedServ
         face.run(stream.until_done, stream.until_done)
     assert caught.value.by_caller
     assert server.accepted == 0
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_stream_closed_as_its_connection_is_found(face: Any, server: ScriptedServer, pooled: bool) -> None:
+    """The exchange is aborted, but has no connection yet that could be cut: it must not wait for the answer."""
+    client = face.client(server, timeout=None, max_retries=0)
+    if pooled:
+        assert face.generate(client)
+    server.enqueue(Reply("x", fault=Stall("before-answer")))
+    stream = client.stream("hi")
+
+    def close_first(exchange: Any) -> None:
+        connected = exchange.connected
+
+        def close_and_connect(connection: Any) -> None:
+            stream._control.close()
+            connected(connection)
+
+        exchange.connected = close_and_connect
+
+    note_exchanges(client, close_first)
+    with pytest.raises(StreamInterruptedError) as caught:
+        face.run(stream.until_done, stream.until_done)
+    assert caught.value.by_caller
+    server.wait_connections(0)
 
 
 def test_an_exchange_aborted_behind_its_last_byte(face: Any) -> None:
