@@ -138,6 +138,13 @@ def test_none_is_no_limit(face: Any, server: ScriptedServer) -> None:
     assert face.generate(face.client(server, timeout=None)) == "ab"
 
 
+def test_the_limit_of_a_phase_ends_with_it(face: Any, server: ScriptedServer) -> None:
+    """Also where the next phase has none, so that nothing is set in its place."""
+    server.enqueue(Reply(["a", Pause(1.2), "b"]))
+    client = face.client(server, timeout=Timeout(None, 1.0, None), max_retries=0)
+    assert face.stream(client).text == "ab"
+
+
 def test_a_limit_of_one_call(face: Any, server: ScriptedServer) -> None:
     server.enqueue(Reply("x", fault=Stall("before-answer")))
     expect(face.stream(face.client(server, max_retries=0), timeout=limits_of(first_byte=SHORT)), "first_byte")
