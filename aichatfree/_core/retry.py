@@ -80,7 +80,7 @@ class RetryPolicy(Frozen):
         """
         if isinstance(error, StreamInterruptedError):
             # With no text before it, the in-band error means that the prompt was blocked, and it will be again.
-            return restartable if error.partial else not error.in_band
+            return not error.by_caller and (restartable if error.partial else not error.in_band)
         if error.partial:
             return False
         if isinstance(error, RequestTimeoutError):

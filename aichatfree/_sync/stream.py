@@ -124,6 +124,11 @@ class _Control:
             self._alarm = Alarm()
             if not self.closed:
                 self._alarm.wait(seconds)
+        self.check()
+
+    def check(self) -> None:
+        if self.closed or self.share.closed:
+            raise closed_by_caller()
 
     def close(self) -> None:
         self.closed = True
@@ -145,12 +150,11 @@ def _run(call: Call, control: _Control, transport: Transport) -> Generator[str]:
     try:
         while True:
             reader: AnswerReader | None = None
-            control.pause(attempt.delay)
-            exchange = control.exchange = transport.exchange(call.sending(attempt), call.deadline)
             try:
+                control.pause(attempt.delay)
+                exchange = control.exchange = transport.exchange(call.sending(attempt), call.deadline)
                 try:
-                    if control.closed or share.closed:  # while this waited for its next attempt
-                        raise closed_by_caller()
+                    control.check()  # again: who closed it a moment ago has not seen this exchange
                     exchange.send()
                     reader = call.answered(exchange)
                     if control.opening and call.status_code == 200:
@@ -170,8 +174,6 @@ def _run(call: Call, control: _Control, transport: Transport) -> Generator[str]:
                     exchange.close()
             except AIChatFreeError as error:
                 call.failed(error)
-                if control.closed or share.closed:
-                    raise
                 attempt = flow.throw(error)
                 call.restart()
     finally:

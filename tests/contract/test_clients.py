@@ -15,6 +15,7 @@ import requests
 
 import aichatfree
 from aichatfree import AsyncClient, Client, InvalidRequestError, Message, StreamInterruptedError
+from aichatfree._core.call import Call
 from aichatfree.testing import Pause, Reply, ScriptedServer
 
 
@@ -179,6 +180,24 @@ class TestWithOptions:
         face.close(client)
         with pytest.raises(StreamInterruptedError):
             face.run(kept.until_done, kept.until_done)
+
+    def test_closing_one_as_a_call_begins(
+        self, face: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look whether it is closed and the call's being known to it."""
+        client = face.client(server)
+        start = Call.start
+
+        def start_late(call: Call) -> Any:
+            client._share.close()
+            return start(call)
+
+        monkeypatch.setattr(Call, "start", start_late)
+        outcome = face.stream(client)
+        assert type(outcome.error) is StreamInterruptedError
+        assert outcome.error.by_caller
+        assert outcome.stream.stats.attempts == 0
+        assert server.accepted == 0
 
     def test_another_transport_is_apart(self, face: Any, server: ScriptedServer) -> None:
         client = face.client(server)

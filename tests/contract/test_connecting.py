@@ -19,13 +19,13 @@ import pytest
 
 from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
 from aichatfree._async.transport.exchange import AiohttpExchange
+from aichatfree._sync.transport import connecting
 from aichatfree.testing import Pause, Reply, ScriptedServer, Stall
 
 SHORT = 0.3
-LATE = 20.0
-"""Seconds: not how fast it is, but that it ends; a busy machine may take its time."""
-"""Seconds by which an error may be late. Both clients read the certificates first, which is no part of a wait."""
-AT_ONCE = 0.2
+HOUR = 3600.0
+HANGS = 20.0
+"""Seconds after which something that must not wait counts as hanging."""
 
 
 @pytest.fixture
@@ -76,39 +76,38 @@ def stalled(request: pytest.FixtureRequest, silent_name: str, silent_port: int, 
         "tunnel": {"base_url": "https://example.invalid", "proxy": f"http://127.0.0.1:{silent_port}"},
         "handshake with a proxy": {"base_url": "http://example.invalid", "proxy": f"https://127.0.0.1:{silent_port}"},
     }
-    return {"max_retries": 0, **stages[request.param]}
+    return {"max_retries": 0, "timeout": None, **stages[request.param]}
 
 
-@pytest.mark.parametrize("limits", [Timeout(connect=SHORT), Timeout(total=SHORT)], ids=["connect", "total"])
+@pytest.mark.parametrize("limits", [Timeout(SHORT, HOUR, HOUR), Timeout(HOUR, total=SHORT)], ids=["connect", "total"])
 def test_every_stage_is_limited(face: Any, stalled: dict[str, Any], limits: Timeout) -> None:
-    outcome = face.stream(face.client(stalled.pop("base_url"), timeout=limits, **stalled))
+    stalled["timeout"] = limits
+    outcome = face.stream(face.client(stalled.pop("base_url"), **stalled))
     assert type(outcome.error) is RequestTimeoutError, repr(outcome.error)
     assert outcome.error.phase == ("total" if limits.total else "connect")
     assert f"{SHORT:g} s" in str(outcome.error)
-    assert SHORT - 0.02 <= outcome.seconds <= SHORT + LATE
+    assert outcome.seconds >= SHORT - 0.02
 
 
-def test_close_from_another_thread(no_leaks: None, stalled: dict[str, Any]) -> None:
+def test_close_from_another_thread(no_leaks: None, stalled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "SLICE_SECONDS", HOUR)  # what ends the wait is that the socket was shut down
     with Client(**stalled) as client:
         stream = client.stream("hi")
-        ended: list[tuple[float, Exception]] = []
+        ended: list[Exception] = []
 
         def read() -> None:
             try:
                 stream.until_done()
             except Exception as error:
-                ended.append((time.monotonic(), error))
+                ended.append(error)
 
-        reader = threading.Thread(target=read)
+        reader = threading.Thread(target=read, daemon=True)
         reader.start()
         time.sleep(0.3)
         assert reader.is_alive()
-        closed = time.monotonic()
         stream.close()
-        reader.join(5)
-        ((at, error),) = ended
-        assert type(error) is StreamInterruptedError, repr(error)
-        assert at - closed < AT_ONCE
+        reader.join(HANGS)
+        assert [type(error) for error in ended] == [StreamInterruptedError]
 
 
 @pytest.mark.parametrize("sessions", ["its own", "the user's"])
@@ -135,11 +134,9 @@ def test_aclose_from_another_task(no_leaks: None, stalled: dict[str, Any], sessi
             reader = asyncio.create_task(read())
             await asyncio.sleep(0.3)
             assert not caught
-            closed = time.monotonic()
             await stream.aclose()
             await stream.aclose()
-            assert await reader == "alive"
-            assert time.monotonic() - closed < AT_ONCE
+            assert await asyncio.wait_for(reader, HANGS) == "alive"
             assert [type(error) for error in caught] == [StreamInterruptedError]
             assert reader.cancelling() == 0
 
@@ -156,13 +153,11 @@ def test_cancellation(no_leaks: None, stalled: dict[str, Any], closed_too: bool)
             stream = client.stream("hi")
             reader = asyncio.create_task(stream.until_done())
             await asyncio.sleep(0.3)
-            cancelled = time.monotonic()
             if closed_too:
                 await stream.aclose()
             reader.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await reader
-            assert time.monotonic() - cancelled < AT_ONCE
+            await asyncio.wait({reader}, timeout=HANGS)
+            assert reader.cancelled()
 
     run(main())
 
@@ -202,15 +197,13 @@ def test_aclose_while_a_session_of_the_users_waits_for_the_answer(server: Script
     server.enqueue(Reply("x", fault=Stall("before-answer")))
 
     async def main() -> None:
-        async with aiohttp.ClientSession() as session, AsyncClient(server.url, session=session) as client:
+        async with aiohttp.ClientSession() as session, AsyncClient(server.url, session=session, timeout=None) as client:
             stream = client.stream("hi")
             reader = asyncio.create_task(stream.until_done())
             await asyncio.to_thread(server.wait_requests, 1)
-            closed = time.monotonic()
             await stream.aclose()
             with pytest.raises(StreamInterruptedError):
-                await reader
-            assert time.monotonic() - closed < AT_ONCE
+                await asyncio.wait_for(reader, HANGS)
 
     run(main())
 
@@ -233,11 +226,9 @@ def test_aclose_where_something_catches_the_cancelling(
             stream = client.stream("hi")
             reader = asyncio.create_task(stream.until_done())
             await asyncio.sleep(0.1)
-            closed = time.monotonic()
             await stream.aclose()
             with pytest.raises(StreamInterruptedError):
-                await reader
-            assert time.monotonic() - closed < AT_ONCE
+                await asyncio.wait_for(reader, HANGS)
             assert reader.cancelling() == 0
             await asyncio.to_thread(server.wait_connections, 0)
 

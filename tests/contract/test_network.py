@@ -191,7 +191,6 @@ class TestTLS:
         for phase in ("first_byte", "idle"):
             outcome = face.stream(client)
             assert outcome.error.phase == phase
-            assert outcome.seconds < 1.2
         tls_server.wait_connections(0)
 
 

@@ -5,23 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from faces import eventually
 
 import aichatfree
-from aichatfree import AsyncClient, Client, StreamInterruptedError, Timeout
+from aichatfree import (
+    AIChatFreeError,
+    AsyncClient,
+    Client,
+    OverloadedError,
+    RetryPolicy,
+    StreamInterruptedError,
+    Timeout,
+)
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
 
 FOREVER = Reply(["first", Pause(None)])
+HANGS = 20.0
+"""Seconds after which something that must not wait counts as hanging."""
 
 
 def test_what_a_stream_tells(face: Any, server: ScriptedServer) -> None:
@@ -201,84 +212,138 @@ def test_text_after_a_failure(face: Any, server: ScriptedServer) -> None:
 
 # --- interruption from outside ------------------------------------------------------------------------------------
 
-WAITS = {
-    "for the answer": Reply("x", fault=Stall("before-answer")),
-    "for the first byte": Reply("x", fault=Stall("after-headers")),
-    "for the next piece": Reply(["first", Pause(None)]),
-    "between tries": Reply.error(503, "later", headers={"Retry-After": "30"}),
+WAITS: dict[str, tuple[Reply, Callable[[Any], bool]]] = {
+    "for the answer": (Reply("x", fault=Stall("before-answer")), lambda stream: True),
+    "for the first byte": (Reply("x", fault=Stall("after-headers")), lambda stream: stream.status_code == 200),
+    "for the next piece": (Reply(["first", Pause(None)]), lambda stream: stream.text == "first"),
+    # The wait begins when the error of the first attempt has been looked at: nothing tells of that but the log.
+    "between attempts": (
+        Reply.error(503, "later", headers={"Retry-After": "3600"}),
+        lambda stream: stream.status_code == 503,
+    ),
 }
+"""What a reader may be waiting for, and whether it does."""
+
+PATIENT = {"timeout": None, "retry": RetryPolicy(max_retries=1, max_retry_after=3600)}
+"""Options under which nothing but an interruption ends any of the waits."""
 
 
-@pytest.mark.parametrize("name", WAITS)
-def test_close_from_another_thread(server: ScriptedServer, name: str, no_leaks: None) -> None:
-    server.enqueue(WAITS[name])
-    with Client(server.url) as client:
-        stream = client.stream("hi")
-        ended: list[tuple[float, Exception | None]] = []
+@pytest.fixture(params=WAITS)
+def waiting(request: pytest.FixtureRequest, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> Any:
+    """Returns once a stream's reader is where the parameter says."""
+    reply, is_there = WAITS[request.param]
+    server.enqueue(reply)
+    caplog.set_level(logging.DEBUG, "aichatfree")
 
-        def read() -> None:
-            error = None
-            try:
-                for _ in stream:
-                    pass
-            except StreamInterruptedError as caught:
-                error = caught
-            ended.append((time.monotonic(), error))
-
-        reader = threading.Thread(target=read)
-        reader.start()
+    def wait(stream: Any) -> None:
         server.wait_requests(1)
-        time.sleep(0.1)
-        closed = time.monotonic()
-        stream.close()
-        reader.join(5)
-        assert not reader.is_alive()
-        at, error = ended[0]
-        assert at - closed < 0.1
-        assert isinstance(error, StreamInterruptedError if name != "between tries" else aichatfree.AIChatFreeError)
-        assert error.partial == stream.text
+        assert eventually(lambda: is_there(stream))
+        if request.param == "between attempts":
+            assert eventually(lambda: "attempt 1 failed" in caplog.text)
+
+    return wait
+
+
+def check_interrupted(server: ScriptedServer, stream: Any, error: BaseException | None) -> None:
+    assert type(error) is StreamInterruptedError, repr(error)
+    assert "closed" in str(error)
+    assert error.by_caller
+    assert error.partial == stream.text
+    assert stream.stats.attempts == len(server.requests) == 1  # and not because the next attempt came
+    kinds = [OverloadedError] if stream.status_code == 503 else []
+    assert [type(earlier) for earlier in error.attempts] == kinds
+    if not kinds:  # else it was answered, and may wait for another call
         server.wait_connections(0)
 
 
-@pytest.mark.parametrize("name", WAITS)
-def test_aclose_from_another_task(server: ScriptedServer, name: str, no_leaks: None) -> None:
-    server.enqueue(WAITS[name])
+def test_close_from_another_thread(server: ScriptedServer, waiting: Any, no_leaks: None) -> None:
+    with Client(server.url, **PATIENT) as client:
+        stream = client.stream("hi")
+        ended: list[Exception] = []
 
+        def read() -> None:
+            try:
+                stream.until_done()
+            except AIChatFreeError as error:
+                ended.append(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        waiting(stream)
+        assert reader.is_alive()
+        stream.close()
+        reader.join(HANGS)
+        assert not reader.is_alive()
+        check_interrupted(server, stream, ended[0])
+
+
+def test_aclose_from_another_task(server: ScriptedServer, waiting: Any, no_leaks: None) -> None:
     async def main() -> None:
-        async with AsyncClient(server.url) as client:
+        async with AsyncClient(server.url, **PATIENT) as client:
             stream = client.stream("hi")
             reader = asyncio.create_task(stream.until_done())
-            await asyncio.to_thread(server.wait_requests, 1)
-            await asyncio.sleep(0.1)
-            closed = time.monotonic()
+            await asyncio.to_thread(waiting, stream)
+            assert not reader.done()
             await stream.aclose()
-            with pytest.raises(aichatfree.AIChatFreeError):
-                await reader
-            assert time.monotonic() - closed < 0.1
-            await asyncio.to_thread(server.wait_connections, 0)
+            done, _ = await asyncio.wait({reader}, timeout=HANGS)
+            assert done
+            await asyncio.to_thread(check_interrupted, server, stream, reader.exception())
+
+    asyncio.run(main())
+
+
+def test_closing_the_client_from_another_thread(server: ScriptedServer, waiting: Any, no_leaks: None) -> None:
+    client = Client(server.url, **PATIENT)
+    stream = client.stream("hi")
+    ended: list[Exception] = []
+
+    def read() -> None:
+        try:
+            stream.until_done()
+        except AIChatFreeError as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    waiting(stream)
+    client.close()
+    reader.join(HANGS)
+    assert not reader.is_alive()
+    check_interrupted(server, stream, ended[0])
+
+
+def test_closing_the_client_from_another_task(server: ScriptedServer, waiting: Any, no_leaks: None) -> None:
+    async def main() -> None:
+        client = AsyncClient(server.url, **PATIENT)
+        stream = client.stream("hi")
+        reader = asyncio.create_task(stream.until_done())
+        await asyncio.to_thread(waiting, stream)
+        await client.aclose()
+        done, _ = await asyncio.wait({reader}, timeout=HANGS)
+        assert done
+        await asyncio.to_thread(check_interrupted, server, stream, reader.exception())
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("how", ["cancel", "wait_for"])
-@pytest.mark.parametrize("name", WAITS)
-def test_cancellation_closes_the_connection(server: ScriptedServer, name: str, how: str, no_leaks: None) -> None:
-    server.enqueue(WAITS[name])
-
+def test_cancellation_closes_the_connection(server: ScriptedServer, waiting: Any, how: str, no_leaks: None) -> None:
     async def main() -> None:
-        async with AsyncClient(server.url) as client:
-            work = client.generate("hi")
+        async with AsyncClient(server.url, **PATIENT) as client:
+            stream = client.stream("hi")
             if how == "wait_for":
                 with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(work, 0.2)
+                    await asyncio.wait_for(stream.until_done(), 0.2)
             else:
-                task = asyncio.create_task(work)
-                await asyncio.to_thread(server.wait_requests, 1)
-                await asyncio.sleep(0.05)
+                task = asyncio.create_task(stream.until_done())
+                await asyncio.to_thread(waiting, stream)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            await asyncio.to_thread(server.wait_connections, 0)
+            assert stream.stats.attempts == 1
+            assert stream.closed
+            if stream.status_code != 503:
+                await asyncio.to_thread(server.wait_connections, 0)
             assert await client.generate("again")
 
     asyncio.run(main())

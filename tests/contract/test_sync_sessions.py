@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import requests
 import requests_mock
 import responses
 import vcr
+from faces import eventually
 from peers import Peer, Peers, chunked, head, sized
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
@@ -173,6 +175,30 @@ def test_a_limit_before_the_answer_in_a_session(session: requests.Session, serve
     with pytest.raises(aichatfree.RequestTimeoutError) as caught:
         Client(server.url, session=session, timeout=aichatfree.Timeout(first_byte=0.2), max_retries=0).generate("Hi")
     assert caught.value.phase == "first_byte"
+
+
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
+def test_closing_unblocks_a_reader_in_a_session(
+    session: requests.Session, server: ScriptedServer, framing: Any
+) -> None:
+    server.enqueue(Reply(["first", Pause(None), "never"], framing=framing))
+    with Client(server.url, session=session, timeout=None, max_retries=0) as client:
+        stream = client.stream("hi")
+        errors: list[Exception] = []
+
+        def read() -> None:
+            try:
+                stream.until_done()
+            except aichatfree.AIChatFreeError as error:
+                errors.append(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        assert eventually(lambda: stream.text == "first")
+        stream.close()
+        reader.join(20)
+        assert [type(error) for error in errors] == [aichatfree.StreamInterruptedError]
+        assert errors[0].by_caller
 
 
 @pytest.mark.parametrize("status", [200, 307, 503])

@@ -8,21 +8,26 @@ import time
 from typing import Any
 
 import pytest
+from raw_server import Peer, RawServer, head
 
 import aichatfree
 from aichatfree import RequestTimeoutError, RetryPolicy, Timeout
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
 
 SHORT = 0.3
-LATE = 20.0
-"""Seconds: not how fast it is, but that it ends; a busy machine may take its time."""
+HOUR = 3600.0
+
+
+def limits_of(**short: float) -> Timeout:
+    """The other limits are an hour: an error that only came with one of those would exceed the time of a test."""
+    return Timeout(**{"connect": HOUR, "first_byte": HOUR, "idle": HOUR, "total": HOUR, **short})
 
 
 def expect(outcome: Any, phase: str, limit: float = SHORT) -> None:
     error = outcome.error
     assert type(error) is RequestTimeoutError, repr(error)
     assert error.phase == phase
-    assert limit - 0.02 <= outcome.seconds <= limit + LATE
+    assert outcome.seconds >= limit - 0.02
     assert f"{limit:g} s" in str(error)
     assert error.partial == outcome.text
 
@@ -35,21 +40,21 @@ FIRST_BYTE = {
 }
 
 
-@pytest.mark.parametrize("limits", [Timeout(first_byte=SHORT), Timeout(total=SHORT)], ids=["first_byte", "total"])
+@pytest.mark.parametrize("limits", [limits_of(first_byte=SHORT), limits_of(total=SHORT)], ids=["first_byte", "total"])
 @pytest.mark.parametrize("name", FIRST_BYTE)
 def test_the_first_byte_is_limited(face: Any, server: ScriptedServer, name: str, limits: Timeout) -> None:
     server.enqueue(FIRST_BYTE[name])
     outcome = face.stream(face.client(server, timeout=limits, max_retries=0))
-    expect(outcome, "total" if limits.total else "first_byte")
+    expect(outcome, "total" if limits.total == SHORT else "first_byte")
     server.wait_connections(0)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
-@pytest.mark.parametrize("limits", [Timeout(idle=SHORT), Timeout(total=SHORT)], ids=["idle", "total"])
+@pytest.mark.parametrize("limits", [limits_of(idle=SHORT), limits_of(total=SHORT)], ids=["idle", "total"])
 def test_a_stall_in_the_reply_is_limited(face: Any, server: ScriptedServer, framing: Any, limits: Timeout) -> None:
     server.enqueue(Reply(["some text", Pause(None), "never sent"], framing=framing))
     outcome = face.stream(face.client(server, timeout=limits, max_retries=0))
-    expect(outcome, "total" if limits.total else "idle")
+    expect(outcome, "total" if limits.total == SHORT else "idle")
     assert outcome.text == "some text"
     server.wait_connections(0)
 
@@ -57,7 +62,7 @@ def test_a_stall_in_the_reply_is_limited(face: Any, server: ScriptedServer, fram
 @pytest.mark.parametrize("framing", ["chunked", "content-length", "until-close"])
 def test_total_holds_against_a_drip(face: Any, server: ScriptedServer, framing: Any) -> None:
     server.enqueue(Reply("a" * 1000, framing=framing, drip=0.05))
-    outcome = face.stream(face.client(server, timeout=Timeout(total=0.5), max_retries=0))
+    outcome = face.stream(face.client(server, timeout=limits_of(total=0.5), max_retries=0))
     expect(outcome, "total", 0.5)
 
 
@@ -69,7 +74,7 @@ def test_idle_does_not_mind_a_drip(face: Any, server: ScriptedServer) -> None:
 def test_a_dripped_chunk_header_is_no_progress(face: Any, server: ScriptedServer) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
     server.enqueue(Reply.raw([head, *([b"0"] * 100)], pause=0.05))
-    outcome = face.stream(face.client(server, timeout=Timeout(idle=SHORT), max_retries=0))
+    outcome = face.stream(face.client(server, timeout=limits_of(idle=SHORT), max_retries=0))
     assert outcome.text == "hi"
     if face.is_async and outcome.error is None:
         pytest.skip("aiohttp ends the body at the first 0")
@@ -97,14 +102,52 @@ def test_a_slow_reader_is_not_the_servers_fault(face: Any, server: ScriptedServe
     assert face.run(read, aread) == "ab"
 
 
+def test_the_time_between_reads_is_not_limited(face: Any) -> None:
+    """Not even where nothing has come meanwhile: only who waits may wait too long."""
+    waits, reads = threading.Event(), threading.Event()
+
+    def answer(peer: Peer) -> None:
+        peer.sock.sendall(head("Content-Length: 3") + b"a")
+        for piece, asked in ((b"b", waits), (b"c", reads)):  # the limit has begun with the second read
+            asked.wait(30)
+            peer.sock.sendall(piece)
+
+    def read() -> str:
+        first = next(stream)
+        waits.set()
+        first += next(stream)
+        time.sleep(1.1)
+        reads.set()
+        return first + next(stream)
+
+    async def aread() -> str:
+        first = await anext(stream)
+        waits.set()
+        first += await anext(stream)
+        await asyncio.sleep(1.1)
+        reads.set()
+        return first + await anext(stream)
+
+    with RawServer(answer) as server:
+        stream = face.client(server.url, timeout=limits_of(idle=1.0)).stream("hi")
+        assert face.run(read, aread) == "abc"
+
+
 def test_none_is_no_limit(face: Any, server: ScriptedServer) -> None:
     server.enqueue(Reply(["a", Pause(0.2), "b"]))
     assert face.generate(face.client(server, timeout=None)) == "ab"
 
 
+def test_the_limit_of_a_phase_ends_with_it(face: Any, server: ScriptedServer) -> None:
+    """Also where the next phase has none, so that nothing is set in its place."""
+    server.enqueue(Reply(["a", Pause(1.2), "b"]))
+    client = face.client(server, timeout=Timeout(None, 1.0, None), max_retries=0)
+    assert face.stream(client).text == "ab"
+
+
 def test_a_limit_of_one_call(face: Any, server: ScriptedServer) -> None:
     server.enqueue(Reply("x", fault=Stall("before-answer")))
-    expect(face.stream(face.client(server, max_retries=0), timeout=Timeout(first_byte=SHORT)), "first_byte")
+    expect(face.stream(face.client(server, max_retries=0), timeout=limits_of(first_byte=SHORT)), "first_byte")
 
 
 def test_total_spans_the_retries(face: Any, server: ScriptedServer) -> None:
@@ -113,8 +156,10 @@ def test_total_spans_the_retries(face: Any, server: ScriptedServer) -> None:
     client = face.client(server, timeout=Timeout(first_byte=0.2, total=0.7), retry=retry)
     outcome = face.stream(client)
     expect(outcome, "total", 0.7)
-    assert [error.phase for error in outcome.error.attempts] == ["first_byte"] * 3
-    assert outcome.stream.stats.attempts == 4
+    earlier = [error.phase for error in outcome.error.attempts]
+    assert 1 <= len(earlier) <= 3  # on a busy machine each takes longer
+    assert set(earlier) == {"first_byte"}
+    assert outcome.stream.stats.attempts - len(earlier) in (0, 1)  # the total may pass between two attempts
 
 
 def test_total_ends_a_wait_between_tries_that_it_does_not_allow(face: Any, server: ScriptedServer) -> None:
@@ -125,15 +170,14 @@ def test_total_ends_a_wait_between_tries_that_it_does_not_allow(face: Any, serve
     assert outcome.error.phase == "total"
     assert isinstance(outcome.error.__cause__, aichatfree.ConnectError)
     assert outcome.error.attempts[-1] is outcome.error.__cause__
-    assert outcome.seconds < 0.5 + LATE
 
 
 def test_a_wait_the_server_asks_for_and_total_does_not_allow(face: Any, server: ScriptedServer) -> None:
-    server.enqueue(Reply.quota(retry_in=30))
-    outcome = face.stream(face.client(server, timeout=Timeout(total=5)))
+    server.enqueue(Reply.quota(retry_in=1800))
+    patient = RetryPolicy(max_retry_after=HOUR)
+    outcome = face.stream(face.client(server, timeout=Timeout(total=900), retry=patient))
     assert type(outcome.error) is aichatfree.RateLimitError
-    assert outcome.error.retry_after == 30
-    assert outcome.seconds < 2
+    assert outcome.error.retry_after == 1800
 
 
 def test_no_thread_is_started_for_a_limit(face: Any, server: ScriptedServer) -> None:

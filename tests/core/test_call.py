@@ -113,6 +113,35 @@ def test_sending_signs_and_begins_the_connect_limit() -> None:
     assert bench.call.deadline.remaining() == 7
 
 
+def test_what_is_started_over_has_no_first_text_yet() -> None:
+    call = Bench(restartable=True).call
+    next(call.start())
+    call.emit("some")
+    assert call.stats.first_text_seconds == 0
+    call.restart()
+    assert (call.stats.first_text_seconds, call.stats.pieces, call.text) == (None, 0, "")
+
+
+def test_thousands_of_pieces() -> None:
+    call = Bench().call
+    pieces = [f"{number} " for number in range(5000)]
+    for piece in pieces:
+        call.emit(piece)
+    assert call.text == "".join(pieces)
+    assert call.stats.pieces == 5000
+
+
+def test_a_new_attempt_has_received_nothing() -> None:
+    bench = Bench(restartable=True, retry=RetryPolicy(initial_delay=0))
+    flow = bench.call.start()
+    bench.call.sending(next(flow))
+    bench.call.answered(bench.answer()).feed(b"some text")
+    assert bench.call.stats.bytes_received == 9
+    error = StreamInterruptedError("cut")
+    bench.call.sending(flow.throw(bench.call.failed(error)))
+    assert bench.call.stats.bytes_received == 0
+
+
 def test_limits_and_label_of_the_call_go_before_the_clients() -> None:
     bench = Bench(model="label")
     assert bench.call.model == "label"

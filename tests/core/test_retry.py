@@ -312,6 +312,24 @@ def test_a_signature_refused_by_the_same_clock_is_final(skew: float | None) -> N
     assert Flow().ends_with(error) is error
 
 
+def test_earlier_errors_keep_no_frames() -> None:
+    """Those of a call hold the flow of its attempts, which holds the errors."""
+    flow = Flow(RetryPolicy(max_retries=1))
+    try:
+        raise error_of(OverloadedError, status_code=503)
+    except AIChatFreeError as error:
+        flow.fail(error)
+    last = flow.ends_with(error_of(OverloadedError, status_code=503))
+    assert [error.__traceback__ for error in last.attempts] == [None]
+
+
+def test_what_costs_no_retry_waits_for_nothing() -> None:
+    """Not for what was waited for before an earlier attempt either."""
+    flow = Flow(RetryPolicy(max_retries=1))
+    assert flow.fail(error_of(OverloadedError, status_code=503, retry_after=7.0)).delay == 7
+    assert flow.fail(error_of(ConnectError, reused_connection=True)).delay == 0
+
+
 def test_a_dead_pooled_connection_costs_nothing_once() -> None:
     flow = Flow(RetryPolicy(max_retries=1, initial_delay=1))
     dead = [error_of(ConnectError, reused_connection=True) for _ in range(3)]
