@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import gzip
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from aichatfree import AsyncClient, Client, InvalidRequestError, RetryPolicy, StreamInterruptedError, Timeout
 from aichatfree._core.deadlines import Deadline
+from aichatfree._core.network import Network
 from aichatfree._core.retry import Attempt, attempts
+from aichatfree._core.settings import Settings
 from aichatfree._core.timeouts import CLIENT_TIMEOUT
 from aichatfree._core.wire.inflate import Inflater
 from aichatfree._core.wire.messages import dump_messages
@@ -135,3 +139,16 @@ def test_what_is_decoded_before_a_fault_is_bounded() -> None:
     body = gzip.compress(b"x" * 100_000)[:-8] + b"\0" * 8
     assert len(inflater.decode(body, 100_000)) == 100_000
     assert inflater.fault is not None or len(inflater.decode(b"", 10)) == 0
+
+
+def test_a_password_to_verify_is_a_str() -> None:
+    with pytest.raises(InvalidRequestError, match="password is of type int: give a str"):
+        Client(transport=MemoryTransport()).verify_password(5)  # type: ignore[arg-type]
+
+
+def test_a_folder_of_certificates_is_read_whole(tmp_path: Path) -> None:
+    for number in range(2):
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / f"{number:08x}.0"))
+    (tmp_path / "README").write_text("not one of them")
+    context = Network(Settings().change({"verify": str(tmp_path), "trust_env": False})).ssl_context
+    assert len(context.get_ca_certs()) == 2
