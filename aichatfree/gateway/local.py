@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,6 +14,7 @@ from aiohttp import web
 
 from .._async.client import AsyncClient
 from .._core.settings import AllOptions
+from ..server.connections import address_of, allow_many_connections, cannot_listen
 from ..server.loop_thread import LoopThread
 from ..server.sites import is_loopback
 from .app import create_app
@@ -26,7 +25,6 @@ __all__ = ["LocalGateway", "run"]
 KEEP_ALIVE_SECONDS = 75.0
 LOCAL_GRACE_SECONDS = 0.15
 """How long a running reply may go on when a `LocalGateway` is closed, or Ctrl-C ends `run`."""
-MAX_FILES = 65536
 CUT_SECONDS = 0.5
 """How long the words of a cut have to reach the caller."""
 
@@ -114,7 +112,7 @@ class LocalGateway:
         except BaseException:
             self._thread.close()
             raise
-        self._url = _url(self._runner)
+        self._url = address_of(self._runner)
         return self
 
     def close(self) -> None:
@@ -204,7 +202,7 @@ async def _run(
                 loop.add_signal_handler(number, signalled, seconds)
                 handled.append(number)
         if on_start is not None:
-            on_start(f"{_url(runner)}/v1")
+            on_start(f"{address_of(runner)}/v1")
         await stopped.wait()
     finally:
         await runner.cleanup()
@@ -226,19 +224,6 @@ def check_key(host: str, api_key: str | None) -> None:
         )
 
 
-def allow_many_connections() -> None:
-    """Raise the soft limit of open files as far as it may: each call takes two connections."""
-    try:
-        import resource
-    except ImportError:  # Windows, which has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft < wanted:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:
     runner = web.AppRunner(
         app,
@@ -254,21 +239,5 @@ async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:
         await web.TCPSite(runner, host, port, backlog=1024).start()
     except (OSError, OverflowError) as exc:
         await runner.cleanup()
-        raise _cannot_listen(host, port, exc) from exc
+        raise cannot_listen(host, port, exc) from exc
     return runner
-
-
-def _cannot_listen(host: str, port: int, exc: Exception) -> OSError:
-    number = getattr(exc, "errno", None) or 0
-    # What asyncio says instead repeats the address.
-    why = os.strerror(number) if number > 0 else str(exc)
-    text = f"cannot listen on {host}, port {port}: {why}; choose another port, or 0 for any that is free"
-    return OSError(number, text) if number else OSError(text)
-
-
-def _url(runner: web.AppRunner) -> str:
-    """Where a client on this machine reaches the gateway, also if it listens on every address."""
-    host, port = runner.addresses[0][:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -176,11 +176,12 @@ async def listen(app: web.Application, host: str, port: int, *, shutdown_timeout
         await web.TCPSite(runner, host, port, backlog=1024).start()
     except (OSError, OverflowError, UnicodeError) as exc:
         await runner.cleanup()
-        raise _cannot_listen(host, port, exc) from exc
+        raise cannot_listen(host, port, exc) from exc
     return runner
 
 
-def _cannot_listen(host: str, port: int, exc: Exception) -> OSError:
+def cannot_listen(host: str, port: int, exc: Exception) -> OSError:
+    """The error for an address that cannot be listened on, in words for whoever chose it."""
     number = getattr(exc, "errno", None) or 0
     # What asyncio says instead repeats the address.
     why = os.strerror(number) if number > 0 else getattr(exc, "strerror", None) or str(exc)
@@ -204,9 +205,22 @@ async def stop(runner: Runner, wait: Callable[[], Coroutine[Any, Any, None]]) ->
         await asyncio.sleep(0)  # in which they are told
 
 
-def address_of(runner: Runner) -> str:
+def address_of(runner: web.AppRunner) -> str:
     """The URL at which a client on this machine reaches the server, also if it listens on every address."""
     host, port = runner.addresses[0][:2]
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one, as Node does when it starts."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from .. import Client, Options
 from .app import HANDLER, create_app
-from .connections import Runner, address_of, listen, stop
+from .connections import Runner, address_of, allow_many_connections, listen, stop
 from .loop_thread import LoopThread
 from .replies import ReplySource
 
@@ -205,7 +205,7 @@ def run(
         page=page,
         subapps=subapps,
     )
-    _allow_many_connections()
+    allow_many_connections()
     with contextlib.suppress(KeyboardInterrupt):  # where the loop cannot handle signals itself
         asyncio.run(_run(app, host, port, on_start, beside))
 
@@ -253,16 +253,3 @@ def _checked_host(host: str) -> str:
     if not host.strip():
         raise ValueError("host must not be empty, which would be every address: say 0.0.0.0 if that is meant")
     return host
-
-
-def _allow_many_connections() -> None:
-    """Raise the soft limit of open files to the hard one, as Node does when it starts."""
-    try:
-        import resource
-    except ImportError:  # Windows, which has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
