@@ -27,6 +27,11 @@ _MANY = 1024
 """Pieces that are joined to one block of text."""
 
 
+def _is_known(framing: str) -> bool:
+    *before, last = [coding.strip(" \t").lower() for coding in framing.split(",")]
+    return last in ("chunked", "identity") and not set(before) - {"identity"}
+
+
 class Clocks(NamedTuple):
     """The core's only view of time and chance.
 
@@ -126,9 +131,10 @@ class Call:
         self._number = attempt.number
         self._reader = None
         request = attempt.request
-        # What was sent in an earlier attempt, and differs only by its signature, may come back now.
-        self._secrets = tuple(dict.fromkeys((*self._secrets, *request.secrets)))
-        request = request._replace(secrets=self._secrets)
+        if self._secrets:
+            # What was sent in an earlier attempt, and differs only by its signature, may come back now.
+            request = request._replace(secrets=tuple(dict.fromkeys((*self._secrets, *request.secrets))))
+        self._secrets = request.secrets
         self.deadline.begin("connect")
         _log.debug("attempt %d: %r", attempt.number, request)
         return request
@@ -148,8 +154,7 @@ class Call:
             words = "HTTP 407, proxy authentication required"
             raise connect_failure("proxy", request.url, words, secrets=request.secrets)
         framing = answer.headers.get("transfer-encoding", "chunked")
-        *before, last = [coding.strip(" \t").lower() for coding in framing.split(",")]
-        if last not in ("chunked", "identity") or set(before) - {"identity"}:
+        if framing != "chunked" and not _is_known(framing):
             # The HTTP libraries would take the framing for text.
             raise interrupted(f"transfer-encoding {framing!r} is not known here", answer.request.secrets)
         if answer.status in (204, 205):

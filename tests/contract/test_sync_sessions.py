@@ -260,13 +260,15 @@ class TestMocks:
         with Peers(lambda peer: peer.send(chunked("你".encode(), "好".encode()))) as server:
             client = Client(server.url, max_retries=0, trust_env=False, **options)
             assert client.generate("before") == "你好"
+            session.close()  # vcr drops the connections that lie in a pool, and leaves them open
             with cassette.use_cassette("one.yaml"):
                 assert client.generate("Hi") == "你好"
             assert client.generate("between") == "你好"
+            session.close()
         with cassette.use_cassette("one.yaml", record_mode="none") as played:
             assert client.generate("Hi") == "你好"
             assert played.play_count == 1
-            with pytest.raises(Exception, match="play back"):
+            with pytest.raises(Exception, match="play back|existing cassette"):  # as its versions put it
                 client.generate("Hi")
         with pytest.raises(aichatfree.ConnectError):
             client.generate("after")

@@ -31,7 +31,8 @@ def test_async(aichatfree_server, aichatfree_async_client):
 def test_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_use.py").write_text(USE)
     plugin = ["-p", "aichatfree.testing.pytest_plugin"] if not _installed() else []
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *plugin, "test_use.py"]
+    without = ["-p", "no:cacheprovider", "-p", "no:asyncio"]  # pytest-asyncio warns where nobody configures it
+    command = [sys.executable, "-m", "pytest", *without, "-W", "error", *plugin, "test_use.py"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment())
     assert "2 passed" in result.stdout, result.stdout + result.stderr
 
