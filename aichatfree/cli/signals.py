@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from types import FrameType
 from typing import Any
 
@@ -93,6 +94,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     _State.received, _State.since = number, now
     if number == signal.SIGINT:
         raise KeyboardInterrupt
+    warnings.simplefilter("ignore")  # of coroutines, say, that now nobody is going to await
     watch = threading.Timer(_PATIENCE, _end_now, [number])
     watch.daemon = True
     watch.start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -184,3 +186,24 @@ def test_a_signal_where_there_is_no_terminal(aichatfree: Command, half: Scripted
         process.send_signal(number)
         assert process.wait(20) == 128 + number
         assert process.stderr.read() == b""
+
+
+BETWEEN = """
+import os, signal, time
+from aichatfree.cli import signals
+async def prompt(): pass
+def ask():
+    made = prompt()
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(20)
+signals.arm()
+signals.working(True)
+ask()
+"""
+
+
+@pytest.mark.parametrize("warnings", ["error", "default"])
+def test_nothing_is_said_of_what_a_signal_left_unfinished(warnings: str) -> None:
+    """An event loop makes a coroutine, and the signal comes before it runs."""
+    ended = subprocess.run([sys.executable, "-W", warnings, "-c", BETWEEN], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + signal.SIGHUP, "", "")
