@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from raw_server import Peer, RawServer, head, plain
 
-from aichatfree import Client, Deadline, Request, StreamInterruptedError, Timeout
+from aichatfree import Client, Deadline, Request, RequestTimeoutError, StreamInterruptedError, Timeout
 from aichatfree.testing import Reply, ScriptedServer, Stall
 
 HOUR = 3600.0
@@ -36,6 +36,24 @@ def test_a_stream_closed_as_its_exchange_is_made(face: Any, server: ScriptedServ
     with pytest.raises(StreamInterruptedError) as caught:
         face.run(stream.until_done, stream.until_done)
     assert caught.value.by_caller
+    assert server.accepted == 0
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_limit_that_passes_between_two_looks_at_the_clock(face: Any, server: ScriptedServer, looks: int) -> None:
+    """Once it has passed, nothing goes out any more."""
+    client = face.client(server, timeout=5, max_retries=0)
+    clock = iter([*[0.0] * looks, *[HOUR] * 100])
+
+    def turn(exchange: Any) -> None:
+        exchange.deadline._clock = lambda: 0.0
+        exchange.deadline.begin("connect")
+        exchange.deadline._clock = lambda: next(clock)
+
+    note_exchanges(client, turn)
+    with pytest.raises(RequestTimeoutError) as caught:
+        face.generate(client)
+    assert caught.value.phase == "connect"
     assert server.accepted == 0
 
 

@@ -78,6 +78,7 @@ def test_no_limit(clock: Clock) -> None:
 
 def test_nothing_is_waited_for_before_a_phase_begins_or_while_it_is_paused(clock: Clock) -> None:
     deadline = Deadline(Timeout(connect=1, idle=2), clock)
+    assert deadline.phase == "connect"
     clock.now += 50
     assert deadline.remaining() is None
     deadline.begin("idle")
