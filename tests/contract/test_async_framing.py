@@ -107,6 +107,36 @@ def test_any_split_is_the_same_answer(seed: int) -> None:
     assert not got.forced
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_chunks_are_told_by_their_sizes_and_by_nothing_in_them(seed: int) -> None:
+    """Of small ones that come together, all are taken at once: unless there is in them what stands between them."""
+    chance = random.Random(seed)
+    pieces = [
+        b"a",
+        b"one",
+        b"0",
+        b"2",
+        b"",
+        b"ab\r\ncd",
+        b"\r\n",
+        b"0\r\n\r\n",
+        b"1\r\nx\r\n",
+        b"\r",
+        b"\n",
+        b"x" * 3000,
+    ]
+    texts = [text for text in chance.choices(pieces, k=chance.randrange(1, 12)) if text]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(text), text) for text in texts)
+    end = chance.choice([b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"", b"0", b"0\r\n", b"7\r\nab"])
+    cut = chance.randrange(len(body) + 1)
+    for blocks in ([HEAD, body + end], [HEAD, body[:cut], body[cut:] + end]):
+        got = receive(*blocks)
+        assert got.text == b"".join(texts) + (b"ab" if end.endswith(b"ab") else b"")
+        assert got.whole == (end[-4:] == b"\r\n\r\n")
+        assert not got.broken
+        assert not got.forced
+
+
 def test_one_block() -> None:
     got = receive(HEAD + BODY)
     assert got.whole

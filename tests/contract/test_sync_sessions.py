@@ -268,7 +268,7 @@ class TestMocks:
         with cassette.use_cassette("one.yaml", record_mode="none") as played:
             assert client.generate("Hi") == "你好"
             assert played.play_count == 1
-            with pytest.raises(Exception, match="play back|existing cassette"):  # as its versions put it
+            with pytest.raises(Exception, match=r"play back|existing cassette"):  # as its versions put it
                 client.generate("Hi")
         with pytest.raises(aichatfree.ConnectError):
             client.generate("after")

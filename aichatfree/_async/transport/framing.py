@@ -38,12 +38,15 @@ _SIZES: dict[bytes, int] = {}
 """The size lines that were met lately: most replies have few different ones."""
 _MANY_SIZES = 4096
 _LONG_LINE = 12
+_LAST_CHUNK = b"0\r\n\r\n"
 _LARGE = 1024
 
 
 def _whole_chunks(data: bytes, at: int, texts: list[bytes | memoryview]) -> int:
     """Take the chunks that are there as a whole, as servers write them; return where the next thing begins."""
     find, append, sizes = data.find, texts.append, _SIZES
+    if not at and sizes.get(data[: find(b"\r\n")], _LARGE) < _LARGE:
+        at = _small_chunks(data, texts)
     while (start := find(b"\r\n", at) + 2) > 1:
         size = sizes.get(data[at : start - 2])
         if size is None:
@@ -60,6 +63,19 @@ def _whole_chunks(data: bytes, at: int, texts: list[bytes | memoryview]) -> int:
         append(data[start:end] if size < _LARGE else memoryview(data)[start:end])
         at = end + 2
     return at
+
+
+def _small_chunks(data: bytes, texts: list[bytes | memoryview]) -> int:
+    """Take all chunks at once, where each has a size that was met lately and no CRLF in it; else none."""
+    *parts, _ = data.split(b"\r\n")
+    chunks = parts[1::2]
+    if parts[-2:] == [b"0", b""]:  # the end of the reply
+        chunks.pop()
+    lines = parts[: 2 * len(chunks) : 2]
+    if [*map(_SIZES.get, lines)] != [*map(len, chunks)]:
+        return 0
+    texts += chunks
+    return sum(map(len, lines)) + sum(map(len, chunks)) + 4 * len(chunks)
 
 
 class Line(Protocol):
@@ -220,6 +236,9 @@ class Framing:
             if self._state == _CHUNK_LINE:
                 at = _whole_chunks(data, at, texts)
                 if at == size:
+                    break
+                if data[at:] == _LAST_CHUNK:
+                    at, self._state = size, _DONE
                     break
                 found = _CHUNK_SIZE.match(data, at)
                 if found is None:
