@@ -111,6 +111,14 @@ def test_the_limit_a_phase_would_have_now(clock: Clock) -> None:
     assert [deadline.limit(phase) for phase in PHASES] == [0, 0, 0, 0]
 
 
+def test_of_two_limits_that_pass_together_the_call_s_is_named(clock: Clock) -> None:
+    """More time for the phase alone would not help."""
+    deadline = Deadline(Timeout(idle=5, total=5), clock)
+    deadline.begin("idle")
+    clock.now += 5
+    assert deadline.error().phase == "total"
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_error_names_the_limit_and_the_remedy(clock: Clock, phase: Phase) -> None:
     error = Deadline(Timeout(connect=1.5, first_byte=1.5, idle=1.5, total=1.5), clock).error(phase)
