@@ -45,8 +45,8 @@ _LARGE = 1024
 def _whole_chunks(data: bytes, at: int, texts: list[bytes | memoryview]) -> int:
     """Take the chunks that are there as a whole, as servers write them; return where the next thing begins."""
     find, append, sizes = data.find, texts.append, _SIZES
-    if not at and sizes.get(data[: find(b"\r\n")], _LARGE) < _LARGE:
-        at = _small_chunks(data, texts)
+    if not at and sizes.get(data[: find(b"\r\n")], _LARGE) < _LARGE and (end := _small_chunks(data, texts)):
+        return end
     while (start := find(b"\r\n", at) + 2) > 1:
         size = sizes.get(data[at : start - 2])
         if size is None:
@@ -234,12 +234,12 @@ class Framing:
             self._line.read_more()
         while at < size:
             if self._state == _CHUNK_LINE:
-                at = _whole_chunks(data, at, texts)
-                if at == size:
-                    break
-                if data[at:] == _LAST_CHUNK:
+                if data[at : at + 6] == _LAST_CHUNK:  # and nothing behind it
                     at, self._state = size, _DONE
                     break
+                before, at = at, _whole_chunks(data, at, texts)
+                if at > before:
+                    continue
                 found = _CHUNK_SIZE.match(data, at)
                 if found is None:
                     if size - at > MAX_LINE_BYTES or not _CHUNK_SIZE_BEGUN.match(data, at):
