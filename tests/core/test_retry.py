@@ -66,6 +66,8 @@ MAY_PASS: list[tuple[AIChatFreeError, bool, bool]] = [
     (interrupted("text"), False, True),
     (interrupted("text", in_band=True), False, True),
     (interrupted(in_band=True), False, False),
+    (error_of(StreamInterruptedError, by_caller=True), False, False),
+    (error_of(StreamInterruptedError, "text", by_caller=True), False, False),
     (error_of(RateLimitError, status_code=429), True, True),
     (error_of(RateLimitError, status_code=500, upstream_status=429), True, True),
     (error_of(OverloadedError, status_code=503), True, True),
