@@ -252,6 +252,19 @@ def test_a_failure_hides_the_secrets_of_its_request() -> None:
     assert "hunter2" not in str(caught.value) + caught.value.body
 
 
+def test_what_an_earlier_attempt_was_signed_with_stays_a_secret() -> None:
+    """A server may send it back now."""
+    bench = Bench()
+    flow = bench.call.start()
+    first = bench.call.sending(next(flow))
+    bench.wall.now += 5
+    second = bench.call.sending(flow.throw(ConnectError("reset")))
+    signs = [json.loads(request.body)["sign"] for request in (first, second)]
+    assert signs[0] != signs[1]
+    assert set(signs) <= set(second.secrets)
+    flow.close()
+
+
 def test_a_retry_after_date_counts_from_the_wall_clock() -> None:
     reader = answered(Bench(), 429, retry_after="Mon, 24 Nov 2025 16:00:07 GMT")
     with pytest.raises(APIError) as caught:
