@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+import time
+import traceback
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 from .canned_server import allow_many_files
-from .cases import all_cases, running_server
-from .measuring import Result
-from .report import environment, print_table, write_json, write_plot
+from .cases import Case, all_cases
+from .children import canned_server
+from .report.page import PAGE, write_page
+from .report.saved import Found, environment
+from .report.tables import print_table
 
 QUICK_ROUNDS = 3
+CASE_SECONDS = 420
+"""A case that takes longer hangs, and is given up."""
 
 
 def at_least_one(text: str) -> int:
@@ -31,40 +40,124 @@ def output(text: str) -> Path:
 def svg(text: str) -> Path:
     if not text.endswith(".svg"):
         raise argparse.ArgumentTypeError("the file's name must end with .svg")
+    need_matplotlib()
+    return output(text)
+
+
+def need_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install 'aichatfree[bench]'")
-    return output(text)
+
+
+def results_in(text: str) -> Found:
+    try:
+        return Found.load(Path(text))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be read: {error}") from None
 
 
 def arguments() -> argparse.Namespace:
     names = [case.name for case in all_cases()]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller cases and fewer rounds")
-    parser.add_argument(
-        "--rounds", type=at_least_one, help=f"by default as many as a case needs, with --quick {QUICK_ROUNDS}"
-    )
-    parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
-    parser.add_argument("--json", type=output, metavar="FILE", help="write everything that was found")
-    parser.add_argument("--plot", type=svg, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--list", action="store_true", help="print the cases' names, and measure nothing")
+    add("--quick", action="store_true", help="smaller cases and fewer rounds: do they run?")
+    add("--rounds", type=at_least_one, help=f"by default as many as a case needs, with --quick {QUICK_ROUNDS}")
+    add("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
+    add("--json", type=output, metavar="FILE", help="write everything that was found, after each case")
+    add("--resume", action="store_true", help="go on with --json FILE: what it holds is not measured again")
+    add("--from", type=results_in, dest="found", metavar="FILE", help="measure nothing: show what --json wrote")
+    add("--plot", type=svg, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
+    add("--docs", action="store_true", help=f"write the figures into {PAGE.name} and its plot (needs matplotlib)")
+    given = parser.parse_args()
+    if given.resume and not given.json:
+        parser.error("--resume needs --json FILE")
+    if given.found and (given.resume or given.only or given.quick or given.rounds):
+        parser.error("--from measures nothing, so that nothing else can be said about measuring")
+    if given.docs:
+        try:
+            need_matplotlib()
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+    if given.resume and given.json.exists():
+        try:
+            given.found = results_in(str(given.json))
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+        if given.found.quick != given.quick:
+            parser.error(f"{given.json} was made {'with' if given.found.quick else 'without'} --quick")
+        given.found.environment = environment()
+    return given
 
 
-def main() -> None:
-    given = arguments()
-    allow_many_files()
-    results: list[Result] = []
-    print(environment())
-    with running_server() as server:
+def measure(case: Case, server: str, rounds: int, found: Found) -> None:
+    """Measure one case; where that fails, say why and go on."""
+    started = time.perf_counter()
+    try:
+        with_time_limit(CASE_SECONDS)
+        results = case.measure(server, rounds)
+    except Exception as error:
+        traceback.print_exc()
+        found.failed[case.name] = f"{type(error).__name__}: {error}"
+        print(f"{case.name} could not be measured", file=sys.stderr)
+        return
+    finally:
+        with_time_limit(0)
+    found.add(case.name, results, time.perf_counter() - started)
+    print_table(results)
+    print(f"{case.name}: {found.seconds[case.name]:.0f} s", flush=True)
+
+
+def with_time_limit(seconds: int) -> None:
+    """Raise TimeoutError in so many seconds; 0: no more. Windows has no such alarm."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not done after {CASE_SECONDS} s")
+
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, ring)
+        signal.alarm(seconds)
+
+
+def run(given: argparse.Namespace) -> Found:
+    """Measure what was asked for."""
+    found: Found = given.found or Found(quick=given.quick)
+    print(found.environment)
+    with canned_server() as server:
         for case in all_cases(given.quick):
-            if not given.only or case.name in given.only:
-                found = case.measure(server, given.rounds or (QUICK_ROUNDS if given.quick else case.rounds))
-                print_table(found)
-                results += found
-    if given.json:
-        write_json(given.json, results)
+            if given.only and case.name not in given.only:
+                continue
+            if given.resume and found.of(case.name):
+                continue
+            measure(case, server, given.rounds or (QUICK_ROUNDS if given.quick else case.rounds), found)
+            if given.json:
+                found.save(given.json)
+    return found
+
+
+def main() -> int:
+    given = arguments()
+    if given.list:
+        print(*(case.name for case in all_cases()), sep="\n")
+        return 0
+    if given.found and not given.resume:
+        found: Found = given.found
+        print(found.environment)
+        for name in dict.fromkeys(result.case for result in found.results):
+            print_table(found.of(name))
+    else:
+        allow_many_files()
+        found = run(given)
     if given.plot:
-        write_plot(given.plot, results)
+        from .report.plots import write_ratios
+
+        write_ratios(given.plot, found.results)
+    if given.docs:
+        write_page(found)
+    for name, reason in found.failed.items():
+        print(f"not measured: {name}: {reason}", file=sys.stderr)
+    return 1 if found.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,8 +1,9 @@
 """A server that answers with bytes made beforehand, so cheap that it is not what is measured.
 
 The first part of the path says what to answer: ``/2000x20/...`` is a reply of 2,000 pieces of 20 characters, written
-at once; ``/2000x20~200/...`` has 200 microseconds between the pieces. The rest of the path chooses the form: plain text
-in chunks for ``/api/generate``, server-sent events for OpenAI's clients, lines of JSON for ollama's.
+at once; ``/2000x20~200/...`` has 200 microseconds between the pieces; ``/2000x0/...`` is 2,000 pieces of one byte. The
+rest of the path chooses the form: plain text in chunks for ``/api/generate``, server-sent events for OpenAI's clients,
+lines of JSON for ollama's.
 
 It is a process of its own: it prints its port, and ends when its standard input does.
 """
@@ -25,7 +26,13 @@ TIMER_SECONDS = 0.001
 
 
 class Spec(NamedTuple):
-    """What a reply is made of."""
+    """What a reply is made of.
+
+    Args:
+        pieces: How many.
+        characters: In each; 0 for pieces of one byte, so that characters come in parts.
+        pause: Seconds between two.
+    """
 
     pieces: int
     characters: int
@@ -42,7 +49,10 @@ class Spec(NamedTuple):
         return cls(pieces, characters, int(pause or 0) / 1e6)
 
     def texts(self) -> Iterator[str]:
-        """The pieces, each going on where the one before it ended."""
+        """The pieces, each going on where the one before it ended; of pieces of one byte the text as a whole."""
+        if not self.characters:
+            yield (TEXT.encode() * (self.pieces // len(TEXT) + 1))[: self.pieces].decode(errors="ignore")
+            return
         source = TEXT * (self.characters // len(TEXT) + 2)
         for number in range(self.pieces):
             start = number * self.characters % len(TEXT)
@@ -78,7 +88,10 @@ FORMS = (
 
 
 def chunk(text: str) -> bytes:
-    data = text.encode()
+    return chunk_of(text.encode())
+
+
+def chunk_of(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
@@ -89,6 +102,7 @@ class Answer(NamedTuple):
     chunks: list[bytes]
     whole: bytes
     pause: float
+    dump: Callable[[str], str]
 
 
 @lru_cache
@@ -96,9 +110,10 @@ def answer_to(path: str) -> Answer:
     spec = Spec.parse(path.split("/")[1])
     form = next(form for form in FORMS if path.endswith(form.path))
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    chunks = [chunk(form.dump(text)) for text in spec.texts()]
+    texts = [form.dump(text).encode() for text in spec.texts()]
+    chunks = [chunk_of(data) for data in texts] if spec.characters else [chunk_of(bytes([byte])) for byte in texts[0]]
     chunks[-1] += chunk(form.last) + b"0\r\n\r\n"
-    return Answer(head, chunks, head + b"".join(chunks), spec.pause)
+    return Answer(head, chunks, head + b"".join(chunks), spec.pause, form.dump)
 
 
 class Connection(asyncio.Protocol):
@@ -129,7 +144,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(piece)
         else:
             now = asyncio.get_running_loop().time()
-            self._transport.write(answer.head + chunk(f"{time.monotonic():020.6f}"))
+            self._transport.write(answer.head + chunk(answer.dump(f"{time.monotonic():020.6f}")))
             self._next(iter(answer.chunks), now + answer.pause, answer.pause)
 
     def _next(self, chunks: Iterator[bytes], due: float, pause: float) -> None:

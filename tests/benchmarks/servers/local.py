@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from .contenders import signed_body
-from .measuring import Result, Sample, interleave, results
+from ..children import Child, running
+from ..clients.contenders import signed_body
+from ..measuring import Goal, Result, Sample, interleave, results
 
-ROOT = Path(__file__).parents[2]
 NAMES = {"LocalServer, a list": "list", "LocalServer, a function": "function", "aiohttp.web": "bare"}
-TARGETS = {"LocalServer, a list": 1.25, "LocalServer, a function": 1.35}
+GOALS = {"LocalServer, a list": [Goal(1.25)], "LocalServer, a function": [Goal(1.35)]}
+IDLE_GOALS = {"LocalServer, a function": [Goal(13, "memory_kib_per_stream")]}
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -79,23 +77,6 @@ async def ask(port: int, calls: int, connections: int) -> None:
         asker.transport.close()
 
 
-@contextmanager
-def running_server(name: str) -> Iterator[tuple[int, Callable[[], dict[str, float]]]]:
-    """A server's port, and what says what it has used."""
-    command = [sys.executable, "-m", f"{__package__}.serving", name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdin and process.stdout
-        questions, answers = process.stdin, process.stdout
-
-        def used() -> dict[str, float]:
-            print(file=questions, flush=True)
-            seen: dict[str, float] = json.loads(answers.readline())
-            return seen
-
-        yield int(answers.readline()), used
-        questions.close()
-
-
 @dataclass(frozen=True)
 class Serving:
     """The processor time that a server takes for a call of 20 pieces."""
@@ -103,7 +84,7 @@ class Serving:
     name: str
     connections: int
     calls: int
-    rounds: int = 25
+    rounds: int = 11
 
     @property
     def title(self) -> str:
@@ -113,16 +94,16 @@ class Serving:
         with ExitStack() as stack:
             run = {}
             for title, name in NAMES.items():
-                port, used = stack.enter_context(running_server(name))
-                run[title] = lambda port=port, used=used: self._sample(port, used)
-                run[title]()
+                child = stack.enter_context(running("servers.serving", name))
+                run[title] = partial(self._sample, child, int(child.line()))
+                run[title]()  # warms it up
             samples = interleave(run, rounds)
-        return results(self.name, self.title, samples, dict.fromkeys(NAMES, "aiohttp.web"), TARGETS)
+        return results(self.name, self.title, samples, dict.fromkeys(NAMES, "aiohttp.web"), GOALS)
 
-    def _sample(self, port: int, used: Callable[[], dict[str, float]]) -> Sample:
-        before, wall = used()["cpu"], time.perf_counter()
+    def _sample(self, child: Child, port: int) -> Sample:
+        before, wall = child.used()["cpu"], time.perf_counter()
         asyncio.run(ask(port, self.calls, self.connections))
-        return Sample((used()["cpu"] - before) / self.calls, (time.perf_counter() - wall) / self.calls)
+        return Sample((child.used()["cpu"] - before) / self.calls, (time.perf_counter() - wall) / self.calls)
 
 
 @dataclass(frozen=True)
@@ -138,27 +119,30 @@ class IdleStreams:
         return f"{self.streams:,} silent streams at a server (CPU per stream, connecting included)"
 
     def measure(self, server: str, rounds: int) -> list[Result]:
-        run = {title: lambda name=name: self._sample(name) for title, name in NAMES.items() if name != "list"}
-        return results(self.name, self.title, interleave(run, rounds), dict.fromkeys(run, "aiohttp.web"), {})
+        run = {title: partial(self._sample, name) for title, name in NAMES.items() if name != "list"}
+        samples = interleave(run, rounds)
+        return results(self.name, self.title, samples, dict.fromkeys(run, "aiohttp.web"), IDLE_GOALS)
 
     def _sample(self, name: str) -> Sample:
-        with running_server(name) as (port, used):
+        with running("servers.serving", name) as child:
+            port = int(child.line())
             asyncio.run(ask(port, 10, 10))
-            before, wall = used(), time.perf_counter()
-            during = asyncio.run(self._hold(port, used))
-        kilobytes = (during["memory"] - before["memory"]) / self.streams / 1024
+            before, wall = child.used(), time.perf_counter()
+            during = asyncio.run(self._hold(port, child))
+        kib = (during["memory"] - before["memory"]) / self.streams / 1024
         cpu = (during["cpu"] - before["cpu"]) / self.streams
-        return Sample(cpu, time.perf_counter() - wall, {"kb_per_stream": kilobytes})
+        notes = {"memory_kib_per_stream": kib, "process_mib_before": before["memory"] / 1024**2}
+        return Sample(cpu, time.perf_counter() - wall, notes)
 
-    async def _hold(self, port: int, used: Callable[[], dict[str, float]]) -> dict[str, float]:
-        writers = []
+    async def _hold(self, port: int, child: Child) -> dict[str, float]:
+        streams = []
         for _ in range(self.streams):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(_request(port, "idle"))
-            writers.append((reader, writer))
-        for reader, _ in writers:
+            streams.append((reader, writer))
+        for reader, _ in streams:
             await reader.readuntil(b"first")
-        seen = await asyncio.to_thread(used)
-        for _, writer in writers:
+        seen = await asyncio.to_thread(child.used)
+        for _, writer in streams:
             writer.transport.abort()
         return seen

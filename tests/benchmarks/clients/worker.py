@@ -1,7 +1,7 @@
-"""One contender in a process of its own, so that nobody pays for another's memory or garbage.
+"""One contender in a process of its own.
 
-``python -m tests.benchmarks.worker CONTENDER SERVER_URL SPEC TURNS``: each line on standard input says how many calls
-to make; each line on standard output is what they took, as JSON.
+``python -m tests.benchmarks.clients.worker CONTENDER SERVER_URL SPEC TURNS``: each line on standard input says how many
+calls to make; each line on standard output is what they took, as JSON.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ import json
 import sys
 import time
 
-from .canned_server import TEXT, Spec
-from .contenders import QUESTION, Contender, Messages, by_name
+from ..canned_server import TEXT, Spec
+from .contenders import QUESTION, Contender, Messages
+from .contending import by_name
+
+KILOBYTES = 2
+"""In each message of a history."""
 
 
 def conversation(turns: int) -> Messages:
-    """A history of ``turns`` questions and answers of 2 kB each, and one more question."""
-    text = (TEXT * 25)[:2000]
+    """A history of ``turns`` questions and answers, and one more question."""
+    text = (TEXT * 25)[: KILOBYTES * 1000]
     turn = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     return turn * turns + QUESTION
 
@@ -36,6 +40,7 @@ def measure(contender: Contender, messages: Messages, calls: int, expected: str)
 def main(name: str, server: str, spec: str, turns: str) -> None:
     contender: Contender = by_name(name)(f"{server}/{spec}")
     messages, expected = conversation(int(turns)), "".join(Spec.parse(spec).texts())
+    contender.begin(messages)
     for line in sys.stdin:
         print(json.dumps(measure(contender, messages, int(line), expected)), flush=True)
     contender.close()

@@ -1,16 +1,14 @@
 """One gateway or proxy in a process of its own, so that its processor time and its memory are its own.
 
-``python -m tests.benchmarks.gateways CONTENDER UPSTREAM_URL``: it prints its port; each line on standard input is
-answered with what the process has used so far, as JSON; it ends when its standard input does.
+``python -m tests.benchmarks.servers.proxies CONTENDER UPSTREAM_URL``: it prints its port; each line on standard input
+is answered with what the process has used so far, as JSON; it ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -19,8 +17,8 @@ from aiohttp import web
 from aichatfree import AsyncClient
 from aichatfree.gateway import create_app
 
-from .canned_server import allow_many_files
-from .streams import memory
+from ..canned_server import allow_many_files
+from .usage import answer_lines
 
 Make = Callable[[str], web.Application]
 
@@ -73,8 +71,7 @@ async def serve(name: str, upstream: str) -> None:
     ended = asyncio.Event()
 
     def answer() -> None:
-        for _ in sys.stdin:
-            print(json.dumps({"cpu": time.process_time(), "memory": memory()}), flush=True)
+        answer_lines()
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=answer, daemon=True).start()

@@ -1,21 +1,19 @@
-"""One server under test in a process of its own, which this module is.
+"""One server under test in a process of its own, which this module is: LocalServer, or a bare handler.
 
-``python -m tests.benchmarks.serving CONTENDER`` prints its port; for each line it reads, it prints what it has used, as
-JSON; it ends with its input.
+``python -m tests.benchmarks.servers.serving CONTENDER`` prints its port; each line it reads is answered with what it
+has used, as JSON; it ends with its input.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from .canned_server import allow_many_files
-from .streams import memory
+from ..canned_server import allow_many_files
+from .usage import answer_lines
 
 PIECES = [f"piece {number:012} " for number in range(20)]
 
@@ -55,18 +53,23 @@ def bare_app() -> Any:
     return app
 
 
-class BareServer:
-    """`bare_app` in a thread, as a LocalServer is."""
+async def listen(app: Any) -> int:
+    """Serve an app of aiohttp's; its port."""
+    from aiohttp import web
 
-    async def _start(self) -> int:
-        from aiohttp import web
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    return int(runner.addresses[0][1])
 
-        runner = web.AppRunner(bare_app(), access_log=None, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-        return int(runner.addresses[0][1])
 
-    def __enter__(self) -> BareServer:
+class InThread:
+    """An app in a thread, as a LocalServer is."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, int]]) -> None:
+        self._start = start
+
+    def __enter__(self) -> InThread:
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, daemon=True).start()
         port = asyncio.run_coroutine_threadsafe(self._start(), loop).result()
@@ -81,7 +84,7 @@ def server(name: str) -> Any:
     from aichatfree.server import LocalServer
 
     if name == "bare":
-        return BareServer()
+        return InThread(lambda: listen(bare_app()))
     if name == "list":
         return LocalServer(PIECES)
 
@@ -95,8 +98,7 @@ def main(name: str) -> None:
     allow_many_files()
     with server(name) as running:
         print(running.url.rpartition(":")[2], flush=True)
-        for _ in sys.stdin:
-            print(json.dumps({"cpu": time.process_time(), "memory": memory()}), flush=True)
+        answer_lines()
 
 
 if __name__ == "__main__":

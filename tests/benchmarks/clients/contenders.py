@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from aichatfree import AsyncClient, Client
@@ -27,13 +26,18 @@ HEADERS = {"Content-Type": "text/plain;charset=UTF-8"}
 new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-def signed_body(messages: Messages) -> bytes:
-    """The request as one writes it down from the protocol."""
-    now = int(time.time() * 1000)
-    contents = [
+def wire_messages(messages: Messages) -> list[dict[str, Any]]:
+    """Messages as they go over the line."""
+    return [
         {"role": "model" if message["role"] == "assistant" else "user", "parts": [{"text": message["content"]}]}
         for message in messages
     ]
+
+
+def signed_body(messages: Messages) -> bytes:
+    """The request as one writes it down from the protocol."""
+    now = int(time.time() * 1000)
+    contents = wire_messages(messages)
     sign = hashlib.sha256(f"{now}:{messages[-1]['content']}:".encode()).hexdigest()
     return json.dumps({"messages": contents, "time": now, "pass": None, "sign": sign}).encode()
 
@@ -53,6 +57,9 @@ class Contender:
 
     def __init__(self, base_url: str) -> None:
         raise NotImplementedError
+
+    def begin(self, messages: Messages) -> None:
+        """Learn what will be asked, before it counts."""
 
     def repeat(self, calls: int, messages: Messages, take: Take) -> None:
         """Ask ``calls`` times, one after the other."""
@@ -90,18 +97,22 @@ class OurClient(SyncContender):
 class PlainRequests(SyncContender):
     name = "requests"
     needs = "requests"
+    connections = 10
+    """How many threads ask at once, which an adapter has to be told."""
 
     def __init__(self, base_url: str) -> None:
         import requests
 
         self.session = requests.Session()
+        self.session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=self.connections))
         self.url = f"{base_url}/api/generate"
 
     def ask(self, messages: Messages, take: Take) -> None:
+        self.post(signed_body(messages), take)
+
+    def post(self, body: bytes, take: Take) -> None:
         decoder = new_decoder()
-        with self.session.post(
-            self.url, data=signed_body(messages), headers=HEADERS, stream=True, timeout=TIMEOUT_SECONDS
-        ) as response:
+        with self.session.post(self.url, data=body, headers=HEADERS, stream=True, timeout=TIMEOUT_SECONDS) as response:
             response.raise_for_status()
             for data in response.iter_content(None):
                 if text := decoder.decode(data):
@@ -231,8 +242,11 @@ class BareAiohttp(AsyncContender):
         self.url = f"{base_url}/api/generate"
 
     async def ask(self, messages: Messages, take: Take) -> None:
+        await self.post(signed_body(messages), take)
+
+    async def post(self, body: bytes, take: Take) -> None:
         decoder = new_decoder()
-        async with self.session.post(self.url, data=signed_body(messages), headers=HEADERS) as response:
+        async with self.session.post(self.url, data=body, headers=HEADERS) as response:
             response.raise_for_status()
             async for data in response.content.iter_any():
                 if text := decoder.decode(data):
@@ -242,23 +256,3 @@ class BareAiohttp(AsyncContender):
 
     async def aclose(self) -> None:
         await self.session.close()
-
-
-CONTENDERS: tuple[type[Contender], ...] = (
-    OurClient,
-    PlainRequests,
-    BareUrllib3,
-    OpenAI,
-    Ollama,
-    OurAsyncClient,
-    BareAiohttp,
-)
-
-
-def installed() -> list[type[Contender]]:
-    """The contenders whose packages are there."""
-    return [contender for contender in CONTENDERS if find_spec(contender.needs)]
-
-
-def by_name(name: str) -> Any:
-    return next(contender for contender in CONTENDERS if contender.name == name)

@@ -1,0 +1,140 @@
+"""Many streams at once in one process, which this module is: it prints what it saw as JSON.
+
+``python -m tests.benchmarks.clients.streams CONTENDER SERVER_URL STREAMS PIECES PAUSE``: the contender's streams run as
+tasks of a loop, or, where it is synchronous, in as many threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..canned_server import Spec, allow_many_files
+from .contenders import QUESTION, AsyncContender, PlainRequests, SyncContender
+from .contending import by_name
+
+CHARACTERS = 20
+STAMP = 20
+"""Characters of the first piece, which is the server's clock when it was sent."""
+STACK_BYTES = 256 * 1024
+"""Of a thread."""
+
+
+class Watch:
+    """Takes the text of one stream, and notes how late each piece came."""
+
+    def __init__(self, late: list[float], pause: float) -> None:
+        self._late = late
+        self._pause = pause
+        self._started = 0.0
+        self._characters = -STAMP
+        self._pieces = 0
+
+    def take(self, text: str) -> None:
+        if not self._started:
+            self._started = float(text[:STAMP])
+        self._characters += len(text)
+        pieces = self._characters // CHARACTERS
+        if pieces > self._pieces:
+            late = time.monotonic() - self._started - (self._pieces + 1) * self._pause
+            self._late.append(late)  # of the oldest piece in this read
+            self._pieces = pieces
+
+
+def memory() -> int:
+    """Bytes of memory that this process has in use, 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+class Watched:
+    """What a process takes while its streams run, and what became of their pieces."""
+
+    def __init__(self, streams: int, spec: Spec) -> None:
+        self.streams = streams
+        self.spec = spec
+        self.late: list[float] = []
+        self.half = spec.pieces * spec.pause * 0.75
+        gc.collect()
+        self._before = self._during = memory()
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def take(self) -> Callable[[str], None]:
+        """What takes the text of one more stream."""
+        return Watch(self.late, self.spec.pause).take
+
+    def during(self) -> None:
+        """While all of them run."""
+        self._during = memory()
+
+    def seen(self) -> dict[str, float]:
+        """When all have ended."""
+        cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        pieces = self.streams * self.spec.pieces
+        return {
+            "cpu": cpu / pieces,
+            "wall": wall,
+            "memory_kib_per_stream": (self._during - self._before) / self.streams / 1024,
+            "process_mib_before": self._before / 1024**2,
+            "reads_per_piece": len(self.late) / pieces,
+            "late_percent": 100 * sum(one > self.spec.pause for one in self.late) / len(self.late),
+            "median_late_ms": 1e3 * statistics.median(self.late),
+        }
+
+
+async def in_tasks(kind: type[AsyncContender], url: str, streams: int, spec: Spec) -> dict[str, float]:
+    contender = kind.__new__(kind)
+    await contender.open(url)
+    await contender.ask(QUESTION, Watch([], spec.pause).take)
+    watched = Watched(streams, spec)
+    asking = [asyncio.create_task(contender.ask(QUESTION, watched.take())) for _ in range(streams)]
+    await asyncio.sleep(watched.half)
+    watched.during()
+    await asyncio.gather(*asking)
+    seen = watched.seen()
+    await contender.aclose()
+    return seen
+
+
+def in_threads(kind: type[SyncContender], url: str, streams: int, spec: Spec) -> dict[str, float]:
+    contender = kind(url)
+    contender.ask(QUESTION, Watch([], spec.pause).take)
+    threading.stack_size(STACK_BYTES)
+    watched = Watched(streams, spec)
+    asking = [threading.Thread(target=contender.ask, args=(QUESTION, watched.take())) for _ in range(streams)]
+    for thread in asking:
+        thread.start()
+    time.sleep(watched.half)
+    watched.during()
+    for thread in asking:
+        thread.join()
+    seen = watched.seen()
+    contender.close()
+    return seen
+
+
+def main(name: str, server: str, streams: str, pieces: str, pause: str) -> None:
+    allow_many_files()
+    spec = Spec(int(pieces), CHARACTERS, float(pause))
+    kind = by_name(name)
+    if issubclass(kind, PlainRequests):
+        kind.connections = int(streams)
+    if issubclass(kind, AsyncContender):
+        seen = asyncio.run(in_tasks(kind, f"{server}/{spec}", int(streams), spec))
+    else:
+        seen = in_threads(kind, f"{server}/{spec}", int(streams), spec)
+    print(json.dumps(seen), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
