@@ -7,17 +7,20 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from .canned_server import allow_many_files
 from .cases import Case, all_cases
 from .children import canned_server
-from .report.page import PAGE, write_page
+from .report.page import DOCS, PAGE, PLOT, write_page
 from .report.saved import Found, environment
 from .report.tables import print_table
 
+Read = TypeVar("Read")
 QUICK_ROUNDS = 3
 CASE_SECONDS = 420
 """A case that takes longer hangs, and is given up."""
@@ -49,6 +52,22 @@ def need_matplotlib() -> None:
         raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install 'aichatfree[bench]'")
 
 
+def docs(text: str) -> Path:
+    folder = Path(text)
+    if not (folder / PAGE).is_file() or not (folder / PLOT).parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} has no {PAGE}, or no folder for {PLOT}")
+    need_matplotlib()
+    return folder
+
+
+def refuse_with(parser: argparse.ArgumentParser, read: Callable[[str], Read], value: Path) -> Read:
+    """What is read from a path that nobody typed as such an argument."""
+    try:
+        return read(str(value))
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+
+
 def results_in(text: str) -> Found:
     try:
         return Found.load(Path(text))
@@ -68,22 +87,23 @@ def arguments() -> argparse.Namespace:
     add("--resume", action="store_true", help="go on with --json FILE: what it holds is not measured again")
     add("--from", type=results_in, dest="found", metavar="FILE", help="measure nothing: show what --json wrote")
     add("--plot", type=svg, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
-    add("--docs", action="store_true", help=f"write the figures into {PAGE.name} and its plot (needs matplotlib)")
+    add(
+        "--docs",
+        nargs="?",
+        type=docs,
+        const=DOCS,
+        metavar="FOLDER",
+        help=f"write the figures into {PAGE} and its plot, in {DOCS.name} or another folder (needs matplotlib)",
+    )
     given = parser.parse_args()
     if given.resume and not given.json:
         parser.error("--resume needs --json FILE")
     if given.found and (given.resume or given.only or given.quick or given.rounds):
         parser.error("--from measures nothing, so that nothing else can be said about measuring")
     if given.docs:
-        try:
-            need_matplotlib()
-        except argparse.ArgumentTypeError as error:
-            parser.error(str(error))
+        refuse_with(parser, docs, given.docs)
     if given.resume and given.json.exists():
-        try:
-            given.found = results_in(str(given.json))
-        except argparse.ArgumentTypeError as error:
-            parser.error(str(error))
+        given.found = refuse_with(parser, results_in, given.json)
         if given.found.quick != given.quick:
             parser.error(f"{given.json} was made {'with' if given.found.quick else 'without'} --quick")
         given.found.environment = environment()
@@ -153,11 +173,14 @@ def main() -> int:
 
         write_ratios(given.plot, found.results)
     if given.docs:
-        write_page(found)
+        write_page(given.docs, found)
     for name, reason in found.failed.items():
         print(f"not measured: {name}: {reason}", file=sys.stderr)
     return 1 if found.failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,99 +12,102 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.benchmarks
+pytestmark = [pytest.mark.benchmarks, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
+DRAWING = find_spec("matplotlib") is not None
+FILES = ("benchmarks.md", "_static/growth.svg", "ratios.svg")
 RUN = {
-    "short": {"Client.stream", "requests", "urllib3", "AsyncClient.stream", "aiohttp"},
-    "trickle_2000": {"Client.stream", "requests", "urllib3", "AsyncClient.stream", "aiohttp"},
-    "streams_100": {"AsyncClient.stream", "aiohttp"},
-    "passage_20": {"LocalServer over OpenAICompatible", "aiohttp proxy"},
-    "import": {
-        "bare interpreter",
-        "import aichatfree",
-        "Client",
-        "import requests",
-        "AsyncClient",
-        "import aiohttp",
+    "bytes_2000": {"Client.stream", "requests", "AsyncClient.stream", "aiohttp"},
+    "conversation": {
+        "Conversation.stream",
+        "requests, a list kept",
+        "AsyncConversation.stream",
+        "aiohttp, a list kept",
     },
-    "gateway_pieces": {"gateway", "aiohttp reverse proxy"},
+    "threads_200": {"Client.stream", "requests"},
+    "map_5000": {"Client.map", "threads over requests", "AsyncClient.map", "semaphore over aiohttp"},
+    "command": {"import re", "aichatfree --version", "import requests", "aichatfree ask"},
+    "serving_50": {"LocalServer, a list", "LocalServer, a function", "aiohttp.web"},
+    "serving_idle": {"LocalServer, a function", "aiohttp.web"},
+    "passage_trickle": {"LocalServer over OpenAICompatible", "aiohttp proxy"},
+    "gateway_pieces": {"gateway", "aiohttp reverse proxy", "aiohttp proxy of the OpenAI API"},
     "gateway_streams": {"gateway", "aiohttp reverse proxy"},
+    "growth_history": {"Client.stream", "AsyncClient.stream", "Conversation.stream"},
+    "growth_streams": {"AsyncClient.stream"},
+    "growth_prompts": {"Client.map", "AsyncClient.map"},
 }
-"""One case of each kind, and who takes part at least."""
+"""Cases of each kind, and who takes part."""
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.benchmarks", *options]
+def run(*options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.benchmarks", *map(str, options)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
-    found = tmp_path_factory.mktemp("benchmarks") / "found.json"
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[dict[str, Any]]]:
+    file = tmp_path_factory.mktemp("benchmarks") / "found.json"
     cases = [option for case in RUN for option in ("--only", case)]
-    ended = run("--quick", "--rounds", "1", "--json", str(found), *cases)
+    ended = run("--quick", "--rounds", "1", "--json", file, *cases)
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr
-    return ended.stdout, json.loads(found.read_text("utf-8"))
+    return file, ended.stdout, json.loads(file.read_text("utf-8"))["results"]
 
 
-def test_every_case_has_both_clients_beside_what_they_are_measured_against(outcome: tuple[str, dict[str, Any]]) -> None:
+def test_every_case_has_ours_beside_what_it_is_measured_against(found: Any) -> None:
     cases: dict[str, set[str]] = {}
-    for result in outcome[1]["results"]:
+    for result in found[2]:
         cases.setdefault(result["case"], set()).add(result["contender"])
-    assert set(cases) == set(RUN)
-    for name, contenders in RUN.items():
-        assert contenders <= cases[name], name
+    assert cases == RUN
 
 
-def test_the_numbers_are_sane(outcome: tuple[str, dict[str, Any]]) -> None:
-    for result in outcome[1]["results"]:
+def test_the_numbers_are_sane(found: Any) -> None:
+    for result in found[2]:
         assert result["rounds"] == 1
         for spread in (result["cpu_ms"], result["wall_ms"], result["ratio"]):
             assert spread is None or 0 < spread["min"] <= spread["median"] <= spread["max"], result
         if result["contender"] == result["baseline"]:
             assert result["ratio"]["median"] == 1
-        assert result["contender"] in outcome[0]
-    assert outcome[1]["environment"]["packages"]["aiohttp"]
+        assert result["contender"] in found[1]
 
 
-def test_each_reply_came_whole(outcome: tuple[str, dict[str, Any]]) -> None:
-    pieces = {(result["case"], result["contender"]): result["notes"].get("pieces") for result in outcome[1]["results"]}
-    assert pieces["short", "requests"] == pieces["short", "aiohttp"] == 1
-    assert pieces["trickle_2000", "Client.stream"] > 1
+def test_what_was_seen_besides(found: Any) -> None:
+    notes = {(result["case"], result["contender"]): result["notes"] for result in found[2]}
+    assert notes["bytes_2000", "AsyncClient.stream"]["pieces"] < notes["bytes_2000", "requests"]["pieces"]
+    assert notes["growth_streams", "AsyncClient.stream"]["reads_per_piece"] > 0
+    assert notes["threads_200", "requests"]["reads_per_piece"] > 0
+    assert notes["serving_idle", "aiohttp.web"]["memory_kib_per_stream"] > 1
+    assert "memory_kib_over_bare" in notes["threads_200", "Client.stream"]
+    assert "ms_more" in notes["command", "aichatfree ask"]
 
 
-def test_one_case_alone_drawn_and_mistakes_explained(tmp_path: Path) -> None:
-    plot = tmp_path / "ratios.svg"
-    drawing = ("--plot", str(plot)) if find_spec("matplotlib") else ()
-    ended = run("--quick", "--rounds", "1", "--only", "import", *drawing)
-    assert ended.returncode == 0, ended.stderr
-    assert "a fresh interpreter" in ended.stdout
-    assert "short reply" not in ended.stdout
-    assert not drawing or "</svg>" in plot.read_text("utf-8")
-    for mistake in (
-        ("--only", "nothing"),
-        ("--rounds", "0"),
-        ("--plot", "ratios.png"),
-        ("--json", "no/such/folder.json"),
-    ):
-        ended = run(*mistake)
-        assert ended.returncode == 2
-        assert "Traceback" not in ended.stderr
-
-
-def test_the_costs_of_a_server_beside_a_bare_handler(tmp_path: Path) -> None:
-    found = tmp_path / "found.json"
-    cases = ("--only", "serving_50", "--only", "serving_idle")
-    ended = run("--quick", "--rounds", "1", "--json", str(found), *cases)
-    assert ended.returncode == 0, ended.stderr
-    results = json.loads(found.read_text("utf-8"))["results"]
-    assert [(result["case"], result["contender"]) for result in results] == [
-        ("serving_50", "LocalServer, a list"),
-        ("serving_50", "LocalServer, a function"),
-        ("serving_50", "aiohttp.web"),
-        ("serving_idle", "LocalServer, a function"),
-        ("serving_idle", "aiohttp.web"),
+def test_growth_has_each_of_its_sizes(found: Any) -> None:
+    sizes = [
+        result["size"]
+        for result in found[2]
+        if (result["case"], result["contender"]) == ("growth_prompts", "Client.map")
     ]
-    assert all(result["notes"]["kb_per_stream"] > 1 for result in results[3:])
+    assert sizes == [10, 100]
+
+
+@pytest.mark.skipif(not DRAWING, reason="needs matplotlib")
+def test_results_are_shown_again_and_gone_on_with(found: Any, tmp_path: Path) -> None:
+    (tmp_path / "_static").mkdir()
+    shutil.copy(ROOT / "docs" / "benchmarks.md", tmp_path)
+    written = []
+    for _ in range(2):
+        shown = run("--from", found[0], "--plot", tmp_path / "ratios.svg", "--docs", tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        written.append([(tmp_path / name).read_text("utf-8") for name in FILES])
+    assert written[0] == written[1]
+    page, plot, ratios = written[0]
+    assert "| `command` |" in page
+    assert "Not everything that this needs was measured." in page
+    assert "</svg>" in plot
+    assert "</svg>" in ratios
+    before = found[0].read_bytes()
+    resumed = run("--quick", "--rounds", "1", "--json", found[0], "--resume", "--only", "command")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "aichatfree ask" not in resumed.stdout
+    assert found[0].read_bytes() == before

@@ -1,7 +1,7 @@
 """A conversation that goes on: ours, and a loop that keeps the history in a list and dumps all of it for each turn.
 
-Both keep as many messages as they were given, so that each turn costs the same: the question, which is the first message
-of the history again, and its reply join it, and the oldest turn leaves.
+Both keep as many messages as they were given, so that each turn costs the same: the question, which is the history's
+first message again, and its reply join it, and the oldest turn leaves.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def prompts_of(contender: str, server: str, prompts: int) -> Iterator[Callable[[
 
     def measure() -> Sample:
         with running("clients.mapping", contender, f"{server}/{SPEC}") as child:
-            child.ask(WARM_PROMPTS)
+            child.ask(min(WARM_PROMPTS, 2 * prompts))
             seen = child.ask(prompts)
         return Sample(seen["cpu"] * prompts, seen["wall"] * prompts, {"memory_kib_more": seen["memory_kib_more"]})
 

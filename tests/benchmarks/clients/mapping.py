@@ -19,8 +19,8 @@ from functools import partial
 from ..canned_server import Spec
 from ..children import running
 from ..measuring import Goals, Result, Sample, interleave, results
+from ..usage import memory
 from .contenders import HEADERS, TIMEOUT_SECONDS, signed_body
-from .streams import memory
 
 AT_ONCE = 20
 SPEC = Spec(20, 20)

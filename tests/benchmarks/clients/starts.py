@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -87,6 +86,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _children_seconds() -> float:
     """Processor time of all processes that this one started and that have ended."""
+    import resource  # Windows has none
+
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ..canned_server import Spec, allow_many_files
+from ..usage import memory
 from .contenders import QUESTION, AsyncContender, PlainRequests, SyncContender
 from .contending import by_name
 
@@ -47,14 +46,6 @@ class Watch:
             late = time.monotonic() - self._started - (self._pieces + 1) * self._pause
             self._late.append(late)  # of the oldest piece in this read
             self._pieces = pieces
-
-
-def memory() -> int:
-    """Bytes of memory that this process has in use, 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 class Watched:

@@ -11,9 +11,9 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A time in the unit that suits it."""
-    if value >= 1000:
-        return f"{value / 1000:.1f} s"
-    if value >= 1:
-        return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
-    return f"{value * 1000:.3g} µs"
+    """A time in the unit that suits it, with three digits."""
+    if not value:
+        return "0"
+    number, unit = (value * 1000, "µs") if value < 1 else (value, "ms") if value < 1000 else (value / 1000, "s")
+    digits = 2 if number < 10 else 1 if number < 100 else 0
+    return f"{number:.{digits}f} {unit}"

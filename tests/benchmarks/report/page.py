@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from ..cases import all_cases
@@ -15,17 +16,17 @@ from .markdown import milliseconds, table
 from .saved import Found
 from .tables import note_text
 
-PAGE = ROOT / "docs" / "benchmarks.md"
-PLOT = ROOT / "docs" / "_static" / "growth.svg"
+DOCS = ROOT / "docs"
+PAGE, PLOT = "benchmarks.md", "_static/growth.svg"
 _BEGIN, _END = "<!-- measured: {} -->", "<!-- end of what was measured -->"
 
 
-def write_page(found: Found) -> None:
-    """Write the figures into the page, and draw its plot."""
+def write_page(folder: Path, found: Found) -> None:
+    """Write the figures into the page in a folder, and draw its plot."""
     from .plots import write_growth
 
     lines = growth_lines(found)
-    text = PAGE.read_text("utf-8")
+    text = (folder / PAGE).read_text("utf-8")
     for name, part in (
         ("machine", machine(found)),
         ("cases", cases_table(found)),
@@ -33,9 +34,9 @@ def write_page(found: Found) -> None:
         ("scale", scale.text(found)),
     ):
         text = put(text, name, part)
-    PAGE.write_text(text, "utf-8")
+    (folder / PAGE).write_text(text, "utf-8")
     if lines:
-        write_growth(PLOT, lines)
+        write_growth(folder / PLOT, lines)
 
 
 def put(text: str, name: str, part: str) -> str:
@@ -44,7 +45,7 @@ def put(text: str, name: str, part: str) -> str:
     pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(_END)}", re.DOTALL)
     new, count = pattern.subn(lambda _: f"{begin}\n\n{part.strip()}\n\n{_END}", text)
     if count != 1:
-        raise ValueError(f"{PAGE.name} has {count} places for {name}, not one")
+        raise ValueError(f"{PAGE} has {count} places for {name}, not one")
     return new
 
 

@@ -18,8 +18,8 @@ PIECES_A_SECOND = 10
 """Of one stream."""
 LOAD = 0.7
 """Of a processor that is used before another one is taken."""
-SOFT_FILES = 1_024
-"""What a login allows a process unless it is told otherwise."""
+SOFT_FILES, HARD_FILES = 1_024, 524_288
+"""What systemd allows a process, and up to what a process may raise that itself, as the servers do."""
 PORTS = 28_232
 """Connections from one address to one address and port: Linux's ``ip_local_port_range`` is 32768 to 60999."""
 MACHINE_GIB = 16
@@ -35,6 +35,7 @@ class Role:
         kib: Memory of a stream.
         base_mib: Memory of a process before its first stream.
         files: Open files of a stream.
+        allowed: Open files of a process.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Role:
     kib: float
     base_mib: float
     files: int
+    allowed: int
 
     @property
     def carried(self) -> int:
@@ -59,7 +61,7 @@ class Role:
         """What ends first as streams are added to one machine: how many there are then, and what it is."""
         return sorted(
             [
-                (SOFT_FILES // self.files, f"{SOFT_FILES:,} open files a process"),
+                (self.allowed // self.files, f"{self.allowed:,} open files a process"),
                 (self.carried, "one processor"),
                 (PORTS, f"{PORTS:,} ports to one address"),
                 (int(MACHINE_GIB * 1024**2 / self.kib), f"{MACHINE_GIB} GiB of memory"),
@@ -81,10 +83,10 @@ def roles(found: Found) -> list[Role] | None:
         case.spec.pieces for case in all_cases(found.quick) if isinstance(case, Passage) and case.name == passage.case
     )
     return [
-        Role("`AsyncClient`", client.cpu_ms.median, kib, client.notes[base], 1),
+        Role("`AsyncClient`", client.cpu_ms.median, kib, client.notes[base], 1, SOFT_FILES),
         # Its upstream's connection is one that this library's client has as well.
-        Role("`serve`", passage.cpu_ms.median / pieces, idle.notes[memory] + kib, idle.notes[base], 2),
-        Role("`gateway`", gateway.cpu_ms.median, gateway.notes[memory], gateway.notes[base], 2),
+        Role("`serve`", passage.cpu_ms.median / pieces, idle.notes[memory] + kib, idle.notes[base], 2, HARD_FILES),
+        Role("`gateway`", gateway.cpu_ms.median, gateway.notes[memory], gateway.notes[base], 2, HARD_FILES),
     ]
 
 

@@ -17,14 +17,19 @@ def ratio_text(ratio: Spread | None) -> str:
 
 
 def note_text(name: str, value: float) -> str:
-    return f"{name.replace('_', ' ')} {value:,.1f}"
+    return f"{words(name)} {value:,.1f}"
+
+
+def words(name: str) -> str:
+    """A note's name as it is shown."""
+    return name.replace("_", " ").replace("kib", "KiB").replace("mib", "MiB")
 
 
 def wanted(result: Result) -> str:
     """The goals, each with whether it is reached."""
     parts = []
     for goal in result.goals:
-        what = "" if goal.of == "ratio" else f"{goal.of.replace('_', ' ')} "
+        what = "" if goal.of == "ratio" else f"{words(goal.of)} "
         limit = f"{goal.limit:.2f}" if goal.of == "ratio" else f"{goal.limit:g}"
         parts.append(f"{what}{'>=' if goal.least else '<='} {limit}: {result.verdict(goal)}")
     return "; ".join(parts)

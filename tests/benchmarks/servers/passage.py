@@ -1,7 +1,7 @@
 """What the passage of a reply from an upstream through a LocalServer costs, beside a bare aiohttp proxy.
 
-``python -m tests.benchmarks.servers.passage CONTENDER UPSTREAM_URL`` is one contender in a process of its own: it prints
-its port; each line it reads is answered with what it has used, as JSON; it ends with its input.
+``python -m tests.benchmarks.servers.passage CONTENDER UPSTREAM_URL`` is one contender in a process of its own. It
+prints its port; each line it reads is answered with what it has used, as JSON; it ends with its input.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..canned_server import Spec
 from ..children import Child, running
 from ..clients.contenders import QUESTION, signed_body
 from ..measuring import Goal, Result, Sample, interleave, results
+from ..usage import answer_lines
 from .serving import InThread, listen
-from .usage import answer_lines
 
 OURS, BARE = "LocalServer over OpenAICompatible", "aiohttp proxy"
 GOALS = {OURS: [Goal(1.6)]}

@@ -18,7 +18,7 @@ from aichatfree import AsyncClient
 from aichatfree.gateway import create_app
 
 from ..canned_server import allow_many_files
-from .usage import answer_lines
+from ..usage import answer_lines
 
 Make = Callable[[str], web.Application]
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from ..canned_server import allow_many_files
-from .usage import answer_lines
+from ..usage import answer_lines
 
 PIECES = [f"piece {number:012} " for number in range(20)]
 
