@@ -60,24 +60,22 @@ def command(module: str, *arguments: object) -> list[str]:
 def running(module: str, *arguments: object) -> Iterator[Child]:
     """Start a module of this package, and end it: by force, if it must be."""
     name = " ".join([module, *map(str, arguments)])
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command(module, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        try:
-            yield Child(process, name)
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    assert process.stdin
+    )
+    assert process.stdin and process.stdout
     try:
-        process.stdin.close()
-        process.wait(END_SECONDS)
-    except BrokenPipeError:  # it is gone already
-        process.wait()
-    except subprocess.TimeoutExpired:
-        process.kill()
+        yield Child(process, name)
+    finally:
+        try:
+            process.stdin.close()
+            process.wait(END_SECONDS)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            pass
+        finally:
+            process.kill()  # does nothing to one that has ended
+            process.wait()
+            process.stdout.close()
 
 
 def answer_of(module: str, *arguments: object) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Who is measured: this library, and what people would use instead of it.
 
 Each contender asks the same and hands each piece of text to ``take``. The plain loops do what a user without this
-library has to do: sign, and decode incrementally. Each imports what it needs when it is made, so that it pays for nobody else.
+library has to do: sign, and decode incrementally. Each imports what it needs when it is made,
+and pays for nobody else.
 """
 
 from __future__ import annotations
