@@ -103,6 +103,7 @@ def client_cases(few: int) -> list[Case]:
             1,
             goals=both(1.25, 1.25),
             contenders=PLAIN,
+            rounds=9,
         ),
         Calls(
             "large",

@@ -49,7 +49,7 @@ class Growth:
     ready: Callable[[str, str, int], Ready]
     bends: str
     rounds: int = 5
-    once_from: int = 30_000
+    once_from: int = 1_000_000
 
     def measure(self, server: str, rounds: int) -> list[Result]:
         found = []
@@ -139,15 +139,17 @@ def growth_cases(quick: bool) -> list[Growth]:
             streams_of,
             "Few streams at once are woken one by one, many are served in one round of the event loop.",
             rounds=3,
+            once_from=2_500,
         ),
         Growth(
             "growth_prompts",
             "so many prompts for map, 20 pieces each",
             "prompt",
-            (10, 100) if quick else (10, 1_000, 10_000, 30_000, 100_000),
+            (10, 100) if quick else (10, 1_000, 10_000, 40_000, 100_000),
             ("Client.map", "AsyncClient.map"),
             prompts_of,
             "The first prompts pay for what is loaded and connected once.",
             rounds=3,
+            once_from=10_000,
         ),
     ]

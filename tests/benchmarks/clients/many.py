@@ -34,7 +34,7 @@ class ManyStreams:
     pause: float = 0.02
     contenders: tuple[str, str] = TASKS
     goals: Goals = field(default_factory=dict)
-    rounds: int = 7
+    rounds: int = 5
 
     @property
     def title(self) -> str:

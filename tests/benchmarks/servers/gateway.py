@@ -148,7 +148,7 @@ def gateway_cases(few: int) -> list[GatewayCalls | GatewayStreams]:
     ours = {OURS: [Goal(2.0)]}
     trickled = {OURS: [Goal(1.6)], LITELLM: [Goal(10, "times_ours", least=True)]}
     return [
-        GatewayCalls("gateway_short", "gateway: one short reply", Spec(1, 20), 100 // few, ours),
+        GatewayCalls("gateway_short", "gateway: one short reply", Spec(1, 20), 100 // few, ours, with_litellm=True),
         GatewayCalls("gateway_pieces", f"gateway: {pieces} pieces at once", Spec(pieces, 20), 50 // few, ours),
         GatewayCalls(
             "gateway_trickle",
@@ -157,7 +157,6 @@ def gateway_cases(few: int) -> list[GatewayCalls | GatewayStreams]:
             1,
             trickled,
             with_litellm=True,
-            rounds=15,
         ),
-        GatewayStreams("gateway_streams", 500 // few, 100 // few, 0.05, ours),
+        GatewayStreams("gateway_streams", 500 // few, 20, 0.25 / few, ours),
     ]
