@@ -190,3 +190,19 @@ def test_figures_go_between_their_marks() -> None:
     assert page.put(new, "x", r"new \1") == new
     with pytest.raises(ValueError, match="0 places"):
         page.put(text, "y", "new")
+
+
+def test_a_goal_stands_beside_the_number_it_is_about() -> None:
+    goals = (Goal(0.5), Goal(8, "memory_kib_over_bare"))
+    one = result(
+        baseline="bare", ratio=Spread.of([0.75]), goals=goals, notes={"memory_kib_over_bare": 3.0, "pieces": 20.0}
+    )
+    table = page.cases_table(Found(results=[one]))
+    cells = (
+        "| ours | 1.00 ms | 0.75 (0.75-0.75), wanted ≤ 0.50: **missed** | memory KiB over bare 3.0, wanted ≤ 8: kept |"
+    )
+    assert cells in table
+    assert table.endswith("Missed: `short`, ours.")
+    grown = result("growth_prompts", size=10, goals=(Goal(1024, "memory_kib_more"),), notes={"memory_kib_more": 2048.0})
+    text = page.growth_table(page.growth_lines(Found(results=[grown])))
+    assert "10: 2,048 KiB, wanted ≤ 1,024: **missed**." in text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ..canned_server import Spec
 from ..children import answer_of, running
-from ..measuring import Result, Sample, interleave, results
+from ..measuring import Goal, Goals, Result, Sample, interleave, results
 from .calls import sample, warm_up
 from .mapping import SPEC
 
@@ -37,6 +37,7 @@ class Growth:
         contenders: Who does it.
         ready: Starts a contender for a size.
         bends: Why a line is not straight, where it is not.
+        goals: What the contenders should reach at the largest size.
         rounds: How often each is measured, unless the user says.
         once_from: Sizes from here on are measured once.
     """
@@ -48,6 +49,7 @@ class Growth:
     contenders: tuple[str, ...]
     ready: Callable[[str, str, int], Ready]
     bends: str
+    goals: Goals = field(default_factory=dict)
     rounds: int = 5
     once_from: int = 1_000_000
 
@@ -57,7 +59,8 @@ class Growth:
             with ExitStack() as stack:
                 run = {name: stack.enter_context(self.ready(name, server, size)) for name in self.contenders}
                 samples = interleave(run, 1 if size >= self.once_from else rounds)
-            found += results(self.name, self.title, samples, {}, {}, size)
+            goals = self.goals if size == self.sizes[-1] else {}
+            found += results(self.name, self.title, samples, {}, goals, size)
         return found
 
 
@@ -149,6 +152,7 @@ def growth_cases(quick: bool) -> list[Growth]:
             ("Client.map", "AsyncClient.map"),
             prompts_of,
             "The first prompts pay for what is loaded and connected once.",
+            dict.fromkeys(("Client.map", "AsyncClient.map"), (Goal(1024, "memory_kib_more"),)),
             rounds=3,
             once_from=10_000,
         ),

@@ -117,7 +117,7 @@ class Mapping:
     name: str
     prompts: int
     goals: Goals = field(default_factory=dict)
-    rounds: int = 6
+    rounds: int = 5
 
     @property
     def title(self) -> str:

@@ -1,7 +1,8 @@
 """Many streams at once in one process, which this module is: it prints what it saw as JSON.
 
 ``python -m tests.benchmarks.clients.streams CONTENDER SERVER_URL STREAMS PIECES PAUSE``: the contender's streams run as
-tasks of a loop, or, where it is synchronous, in as many threads.
+tasks of a loop, or, where it is synchronous, in as many threads. They begin one after the other, over a quarter of the
+time that a reply takes, as callers do; all at the same moment, they would need for a moment what none of them keeps.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Watched:
         self.streams = streams
         self.spec = spec
         self.late: list[float] = []
-        self.half = spec.pieces * spec.pause * 0.75
+        whole = spec.pieces * spec.pause
+        self._gap = whole / 4 / streams
+        self._look = whole * 0.75
         gc.collect()
         self._before = self._during = memory()
         self._cpu, self._wall = time.process_time(), time.perf_counter()
@@ -64,7 +67,18 @@ class Watched:
         """What takes the text of one more stream."""
         return Watch(self.late, self.spec.pause).take
 
-    def during(self) -> None:
+    def until(self, number: int) -> float:
+        """Seconds until a stream is to begin."""
+        return self._since(number * self._gap)
+
+    def until_look(self) -> float:
+        """Seconds until all of them run."""
+        return self._since(self._look)
+
+    def _since(self, seconds: float) -> float:
+        return max(0.0, self._wall + seconds - time.perf_counter())
+
+    def look(self) -> None:
         """While all of them run."""
         self._during = memory()
 
@@ -88,9 +102,13 @@ async def in_tasks(kind: type[AsyncContender], url: str, streams: int, spec: Spe
     await contender.open(url)
     await contender.ask(QUESTION, Watch([], spec.pause).take)
     watched = Watched(streams, spec)
-    asking = [asyncio.create_task(contender.ask(QUESTION, watched.take())) for _ in range(streams)]
-    await asyncio.sleep(watched.half)
-    watched.during()
+    asking = []
+    for number in range(streams):
+        if wait := watched.until(number):  # even sleep(0) would be a round of a loop that may be busy
+            await asyncio.sleep(wait)
+        asking.append(asyncio.create_task(contender.ask(QUESTION, watched.take())))
+    await asyncio.sleep(watched.until_look())
+    watched.look()
     await asyncio.gather(*asking)
     seen = watched.seen()
     await contender.aclose()
@@ -103,10 +121,11 @@ def in_threads(kind: type[SyncContender], url: str, streams: int, spec: Spec) ->
     threading.stack_size(STACK_BYTES)
     watched = Watched(streams, spec)
     asking = [threading.Thread(target=contender.ask, args=(QUESTION, watched.take())) for _ in range(streams)]
-    for thread in asking:
+    for number, thread in enumerate(asking):
+        time.sleep(watched.until(number))
         thread.start()
-    time.sleep(watched.half)
-    watched.during()
+    time.sleep(watched.until_look())
+    watched.look()
     for thread in asking:
         thread.join()
     seen = watched.seen()

@@ -17,7 +17,7 @@ class Point(NamedTuple):
 
     size: int
     cpu_ms: float
-    notes: dict[str, float]
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Line:
     def through(cls, results: Sequence[Result], unit: str, bends: str) -> Line:
         """The line through one contender's results that misses them by the least, in proportion."""
         first = results[0]
-        points = tuple(Point(result.size or 0, result.cpu_ms.median, result.notes) for result in results)
+        points = tuple(Point(result.size or 0, result.cpu_ms.median, result) for result in results)
         fixed, each = fit([point.size for point in points], [point.cpu_ms for point in points])
         return cls(first.case, first.title, unit, first.contender, points, bends, fixed, each)
 

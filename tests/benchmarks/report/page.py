@@ -68,48 +68,49 @@ def machine(found: Found) -> str:
 def cases_table(found: Found) -> str:
     """Every case, and what was wanted of it."""
     growing = {case.name for case in growth_cases(found.quick)}
-    rows = []
-    missed = []
+    rows: list[tuple[str, ...]] = []
     for case in all_cases(found.quick):
         if case.name in growing:
             continue
         results = found.of(case.name)
-        rows.append((f"`{case.name}`", f"**{results[0].title if results else case.title}**", "", "", ""))
+        title = f"**{results[0].title}**, {results[0].rounds} rounds" if results else f"**{case.title}**"
+        rows.append((f"`{case.name}`", title, "", "", ""))
         rows += [("", *_cells(result)) for result in results]
         if not results:
             rows.append(("", "not measured", "", "", ""))
-        missed += [
-            f"`{case.name}`, {result.contender}"
-            for result in results
-            if any(result.verdict(goal) == "MISSED" for goal in result.goals)
-        ]
+    missed = [
+        f"`{result.case}`, {result.contender}"
+        for result in found.results
+        if any(result.verdict(goal) == "MISSED" for goal in result.goals)
+    ]
     summary = f"Missed: {'; '.join(missed)}." if missed else "No goal is missed."
     return f"{table(('case', 'who', 'CPU', 'ratio (quartiles)', 'besides'), rows)}\n\n{summary}"
+
+
+_SHOWN = ("memory_kib_per_stream", "memory_kib_over_bare", "ms_more", "times_ours", "memory_kib_more")
 
 
 def _cells(result: Result) -> tuple[str, ...]:
     baseline = result.contender == result.baseline
     ratio = result.ratio
     shown = "1" if baseline else f"{ratio.median:.2f} ({ratio.q1:.2f}-{ratio.q3:.2f})" if ratio else ""
-    about = {goal.of: goal for goal in result.goals}
-    if "ratio" in about:
-        shown += _goal(result, "ratio")
+    shown += _goals(result, "ratio")
+    about = {goal.of for goal in result.goals}
     names = [name for name in result.notes if name in about or name in _SHOWN]
-    besides = "; ".join(
-        note_text(name, result.notes[name]) + (_goal(result, name) if name in about else "") for name in names
-    )
+    besides = "; ".join(note_text(name, result.notes[name]) + _goals(result, name) for name in names)
     return result.contender, milliseconds(result.cpu_ms.median), shown, besides
 
 
-_SHOWN = ("memory_kib_per_stream", "memory_kib_over_bare", "ms_more", "times_ours", "memory_kib_more")
-
-
-def _goal(result: Result, of: str) -> str:
-    goal = next(goal for goal in result.goals if goal.of == of)
-    limit = f"{goal.limit:.2f}" if of == "ratio" else f"{goal.limit:g}"
-    verdict = result.verdict(goal)
-    shown = f"**{verdict.lower()}**" if verdict == "MISSED" else verdict
-    return f", wanted {'≥' if goal.least else '≤'} {limit}: {shown}"
+def _goals(result: Result, of: str) -> str:
+    """What was wanted of one number, and whether it is."""
+    parts = []
+    for goal in result.goals:
+        if goal.of == of:
+            limit = f"{goal.limit:.2f}" if of == "ratio" else f"{goal.limit:,g}"
+            verdict = result.verdict(goal)
+            shown = f"**{verdict.lower()}**" if verdict == "MISSED" else verdict
+            parts.append(f", wanted {'≥' if goal.least else '≤'} {limit}: {shown}")
+    return "".join(parts)
 
 
 def growth_lines(found: Found) -> list[Line]:
@@ -128,7 +129,7 @@ def growth_table(lines: list[Line]) -> str:
         points = ", ".join(f"{point.size:,}: {milliseconds(point.cpu_ms)}" for point in line.points)
         cost = f"{milliseconds(line.fixed)} + {milliseconds(line.each)} a {line.unit}"
         rows.append((f"`{line.case}`", line.contender, points, cost, verdict))
-    memory = [_memory(line) for line in lines if any("memory" in note for note in line.points[-1].notes)]
+    memory = [_memory(line) for line in lines if any("memory" in note for note in line.points[-1].result.notes)]
     parts = [
         table(("case", "who", "CPU of the whole, by size", "the line", "straight?"), rows),
         *(f"`{case}` is more than {STRAIGHT_PERCENT:g} % off its line. {why}" for case, why in bent.items()),
@@ -138,7 +139,9 @@ def growth_table(lines: list[Line]) -> str:
 
 
 def _memory(line: Line) -> str:
-    name = next(note for note in line.points[-1].notes if "memory" in note)
-    seen = "; ".join(f"{point.size:,}: {point.notes[name]:,.0f} KiB" for point in line.points)
+    name = next(note for note in line.points[-1].result.notes if "memory" in note)
+    seen = "; ".join(
+        f"{point.size:,}: {point.result.notes[name]:,.0f} KiB{_goals(point.result, name)}" for point in line.points
+    )
     what = "Memory a stream" if name == "memory_kib_per_stream" else "Memory more than before, at most"
     return f"{what}, `{line.case}`, {line.contender}: {seen}."
