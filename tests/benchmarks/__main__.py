@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -84,7 +85,7 @@ def arguments() -> argparse.Namespace:
     add("--rounds", type=at_least_one, help=f"by default as many as a case needs, with --quick {QUICK_ROUNDS}")
     add("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}")
     add("--json", type=output, metavar="FILE", help="write everything that was found, after each case")
-    add("--resume", action="store_true", help="go on with --json FILE: what it holds is not measured again")
+    add("--resume", action="store_true", help="go on with --json FILE: measure what it lacks, or what --only names")
     add("--from", type=results_in, dest="found", metavar="FILE", help="measure nothing: show what --json wrote")
     add("--plot", type=svg, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
     add(
@@ -114,29 +115,35 @@ def measure(case: Case, server: str, rounds: int, found: Found) -> None:
     """Measure one case; where that fails, say why and go on."""
     started = time.perf_counter()
     try:
-        with_time_limit(CASE_SECONDS * max(1, rounds // case.rounds))
-        results = case.measure(server, rounds)
+        with time_limit(CASE_SECONDS * max(1, rounds // case.rounds)):
+            results = case.measure(server, rounds)
     except Exception as error:
         traceback.print_exc()
         found.failed[case.name] = f"{type(error).__name__}: {error}"
         print(f"{case.name} could not be measured", file=sys.stderr)
         return
-    finally:
-        with_time_limit(0)
     found.add(case.name, results, time.perf_counter() - started)
     print_table(results)
     print(f"{case.name}: {found.seconds[case.name]:.0f} s", flush=True)
 
 
-def with_time_limit(seconds: int) -> None:
-    """Raise TimeoutError in so many seconds; 0: no more. Windows has no such alarm."""
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError after so many seconds. Windows has no such alarm."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"not done after {seconds} s")
 
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, ring)
-        signal.alarm(seconds)
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def run(given: argparse.Namespace) -> Found:
@@ -147,7 +154,7 @@ def run(given: argparse.Namespace) -> Found:
         for case in all_cases(given.quick):
             if given.only and case.name not in given.only:
                 continue
-            if given.resume and found.of(case.name):
+            if given.resume and not given.only and found.of(case.name):
                 continue
             measure(case, server, given.rounds or (QUICK_ROUNDS if given.quick else case.rounds), found)
             if given.json:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +136,11 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 class Case:
-    name, title, rounds = "short", "t", 1
+    title, rounds = "t", 1
 
-    def __init__(self, outcome: list[Result] | Exception) -> None:
+    def __init__(self, outcome: list[Result] | Exception, name: str = "short") -> None:
         self._outcome = outcome
+        self.name = name
 
     def measure(self, server: str, rounds: int) -> list[Result]:
         if isinstance(self._outcome, Exception):
@@ -181,6 +186,41 @@ def test_mistakes_are_explained(
         program.arguments()
     assert ended.value.code == 2
     assert mistake[0] in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def no_server() -> Iterator[str]:
+    yield "http://none"
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "found.json"
+    before = Found(results=[result("short", cpu=1.0)], failed={"large": "why"})
+    before.save(file)
+    measured = [Case([result(name, cpu=2.0)], name) for name in ("short", "large", "history")]
+    monkeypatch.setattr(program, "all_cases", lambda quick=False: measured)
+    monkeypatch.setattr(program, "canned_server", no_server)
+
+    def run(*options: str) -> dict[str, float]:
+        monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(file), "--resume", *options])
+        assert program.main() == 0
+        return {each.case: each.cpu_ms.median for each in Found.load(file).results}
+
+    assert run() == {"short": 1.0, "large": 2.0, "history": 2.0}
+    assert run("--only", "short") == {"short": 2.0, "large": 2.0, "history": 2.0}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_a_case_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(Case):
+        def measure(self, server: str, rounds: int) -> list[Result]:
+            threading.Event().wait(30)
+            return []
+
+    monkeypatch.setattr(program, "CASE_SECONDS", 1)
+    found = Found()
+    program.measure(Hanging([]), "", 1, found)
+    assert found.failed == {"short": "TimeoutError: not done after 1 s"}
 
 
 def test_figures_go_between_their_marks() -> None:

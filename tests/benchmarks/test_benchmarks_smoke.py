@@ -106,8 +106,9 @@ def test_results_are_shown_again_and_gone_on_with(found: Any, tmp_path: Path) ->
     assert "Not everything that this needs was measured." in page
     assert "</svg>" in plot
     assert "</svg>" in ratios
-    before = found[0].read_bytes()
-    resumed = run("--quick", "--rounds", "1", "--json", found[0], "--resume", "--only", "command")
+    resumed = run("--quick", "--rounds", "2", "--json", found[0], "--resume", "--only", "command")
     assert resumed.returncode == 0, resumed.stderr
-    assert "aichatfree ask" not in resumed.stdout
-    assert found[0].read_bytes() == before
+    assert "aichatfree ask" in resumed.stdout
+    assert "LocalServer" not in resumed.stdout
+    rounds = {each["case"]: each["rounds"] for each in json.loads(found[0].read_text("utf-8"))["results"]}
+    assert rounds == {**dict.fromkeys(RUN, 1), "command": 2}
