@@ -57,6 +57,11 @@ class Role:
         return streams * self.kib / 1024**2 + self.processes(streams) * self.base_mib / 1024
 
     @property
+    def whole_kib(self) -> float:
+        """Memory of a stream with its share of a process."""
+        return self.kib + self.base_mib * 1024 / self.carried
+
+    @property
     def limits(self) -> list[tuple[int, str]]:
         """What ends first as streams are added to one machine: how many there are then, and what it is."""
         return sorted(
@@ -64,7 +69,7 @@ class Role:
                 (self.allowed // self.files, f"{self.allowed:,} open files a process"),
                 (self.carried, "one processor"),
                 (PORTS, f"{PORTS:,} ports to one address"),
-                (int(MACHINE_GIB * 1024**2 / self.kib), f"{MACHINE_GIB} GiB of memory"),
+                (int(MACHINE_GIB * 1024**2 / self.whole_kib), f"{MACHINE_GIB} GiB of memory"),
             ]
         )
 
@@ -107,7 +112,15 @@ def text(found: Found) -> str:
         ),
     )
     needs = table(
-        ("streams", "of", "processes, a processor each", "memory", "open files", "addresses", "pieces a second"),
+        (
+            "streams",
+            "of",
+            "processes, a processor each",
+            "memory",
+            "connections (open files)",
+            "addresses",
+            "pieces a second",
+        ),
         _needs(known),
     )
     ends = table(("a process of", "what ends first, second, ... as streams are added to one machine"), _ends(known))
