@@ -123,7 +123,7 @@ def test_what_very_many_streams_need() -> None:
     assert role.carried == 700  # 0.7 s of a second, 1 ms a second for a stream
     assert role.processes(10_000) == 15
     assert role.gib(10_000) == pytest.approx(10_000 * 32 / 1024**2 + 15 / 16)
-    assert [streams for streams, _ in role.limits] == [512, 700, 28_232, 133_576]
+    assert [streams for streams, _ in role.limits] == [512, 700, 28_232, 133_552]
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
