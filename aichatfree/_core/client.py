@@ -16,7 +16,7 @@ from .stream import BaseStream, Begin, Control
 from .timeouts import CLIENT_TIMEOUT, ClientTimeout, Timeout
 from .version import version
 from .wire.interruption import closed_by_caller
-from .wire.messages import Messages, dump_messages
+from .wire.messages import Dumped, Messages, dump_messages
 from .wire.requests import RequestBuilder
 from .wire.signing import Signer
 
@@ -188,7 +188,7 @@ class BaseClient(Generic[TransportT, StreamT]):
         model: str | None,
         timeout: Timeout | float | ClientTimeout | None = CLIENT_TIMEOUT,
         restartable: bool = False,
-        dump: Callable[[Messages], tuple[bytes, str]] = dump_messages,
+        dump: Callable[[Messages], tuple[Dumped, str]] = dump_messages,
     ) -> Call:
         """Check the arguments of a call, before any I/O."""
         self._check_open()
@@ -196,7 +196,7 @@ class BaseClient(Generic[TransportT, StreamT]):
 
     def _encoded_call(
         self,
-        contents_json: bytes,
+        contents: Dumped,
         text: str,
         *,
         model: str | None,
@@ -211,7 +211,7 @@ class BaseClient(Generic[TransportT, StreamT]):
             self._settings,
             self._signer,
             CLOCKS,
-            self._builder.draft(self._builder.generate, contents_json, text),
+            self._builder.draft(self._builder.generate, contents, text),
             timeout=None if timeout is CLIENT_TIMEOUT else Timeout.of(timeout),
             model=model,
             restartable=restartable,

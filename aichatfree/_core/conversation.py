@@ -203,8 +203,8 @@ class BaseConversation(Generic[StreamT]):
         *,
         restartable: bool = False,
     ) -> Call:
-        contents_json, text = question.after.dump(question.text)
-        return self._client._encoded_call(contents_json, text, model=model, timeout=timeout, restartable=restartable)
+        contents, text = question.after.dump(question.text)
+        return self._client._encoded_call(contents, text, model=model, timeout=timeout, restartable=restartable)
 
     def _begin(self, question: Question, stream: BaseStream) -> None:
         """Let a turn's request go out, if it still fits."""

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from ..errors import InvalidRequestError
 from .settings import DEFAULT_MAX_MESSAGES
-from .wire.messages import BLANK_LINE, Message, Messages, dump_history, dump_turn, numbered, read_message
+from .wire.messages import BLANK_LINE, Dumped, Message, Messages, dump_history, dump_turn, numbered, read_message
 from .wire.signing import well_formed
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class History(NamedTuple):
         """All of it, the system message first."""
         return (*self._system_messages(), *(message for turn in self.turns for message in turn))
 
-    def dump(self, question: str) -> tuple[bytes, str]:
+    def dump(self, question: str) -> tuple[Dumped, str]:
         """What to send to ask a question: as many of the last turns as the limit allows, and the system message.
 
         Returns:

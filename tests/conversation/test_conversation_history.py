@@ -39,7 +39,7 @@ def test_trimming_keeps_whole_turns_and_the_system_message(
     assert [message.content for message in messages] == newest[max(0, len(newest) - limit) :]
 
     dumped, text = history.dump("new")
-    sent = to_contents(json.loads(dumped))
+    sent = to_contents(json.loads(b"".join(dumped)))
     assert text == sent[-1].text
     careful = (*history.messages[bool(system) :], Message("user", "new"))[-len(sent) :]
     assert sent == to_contents([*([Message("system", system)] if system else []), *careful])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aichatfree import InvalidRequestError, Message, generate_signature
 from aichatfree._core.wire import messages as wire
-from aichatfree._core.wire.messages import dump_contents, dump_history, dump_messages, dump_turn, to_contents
+from aichatfree._core.wire.messages import Dumped, dump_contents, dump_history, dump_messages, dump_turn, to_contents
 
 texts = st.text(st.characters(), max_size=12)
 roles = st.sampled_from(["user", "assistant", "model", "system", "tool", "", 5, None])
@@ -34,14 +34,23 @@ def outcome(read: Any, messages: Any) -> Any:
         return str(error)
 
 
+def whole(dumped: tuple[Dumped, str]) -> tuple[bytes, str]:
+    pieces, text = dumped
+    return b"".join(pieces), text
+
+
 def carefully(messages: Any) -> tuple[bytes, str]:
     contents = to_contents(messages)
-    return dump_contents(contents), contents[-1].text
+    return whole((dump_contents(contents), contents[-1].text))
 
 
-@given(st.one_of(st.lists(usual, max_size=6), st.lists(odd, max_size=6)))
+def dump(messages: Any) -> tuple[bytes, str]:
+    return whole(dump_messages(messages))
+
+
+@given(st.one_of(texts, st.lists(usual, max_size=6), st.lists(odd, max_size=6)))
 def test_both_ways_have_the_same_outcome(messages: list[Any]) -> None:
-    assert outcome(dump_messages, messages) == outcome(carefully, messages)
+    assert outcome(dump, messages) == outcome(carefully, messages)
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=4), texts)
@@ -52,12 +61,13 @@ def test_a_history_that_alternates(turns: list[tuple[str, str]], question: str) 
         for role, text in zip(("user", "model"), turn, strict=True)
     ]
     messages.append({"role": "user", "content": question or "x"})
-    dumped, text = dump_messages(messages)
+    dumped, text = dump(messages)
     assert json.loads(dumped) == [
         {"role": content.role, "parts": [{"text": part} for part in content.parts]} for content in to_contents(messages)
     ]
     assert text == to_contents(messages)[-1].text
-    assert wire._dump_usual(messages) in (None, (dumped, text))
+    usual = wire._dump_usual(messages)
+    assert usual is None or whole(usual) == (dumped, text)
 
 
 def test_the_usual_history_takes_the_short_way() -> None:
@@ -67,6 +77,12 @@ def test_the_usual_history_takes_the_short_way() -> None:
         {"role": "user", "content": "c"},
     ]
     assert wire._dump_usual(history) == (dump_messages(history)[0], "c")
+
+
+def test_a_turn_of_a_conversation_is_sent_as_it_was_encoded() -> None:
+    turn = dump_turn("a", "b")
+    pieces, _ = dump_history([turn, turn], None, "c")
+    assert sum(piece is turn for piece in pieces) == 2  # nothing is copied before the body is joined
 
 
 class Words(str, Enum):  # noqa: UP042 - as many programs still write it
@@ -79,7 +95,7 @@ class Words(str, Enum):  # noqa: UP042 - as many programs still write it
     [Words.TEXT, [Words.TEXT], [{"role": Words.ROLE, "content": Words.TEXT}], Message(Words.ROLE, Words.TEXT)],
 )
 def test_a_member_of_an_enumeration_of_strings_is_its_value(messages: Any) -> None:
-    dumped, text = dump_messages(messages)
+    dumped, text = dump(messages)
     assert json.loads(dumped) == [{"role": "user", "parts": [{"text": "the value"}]}]
     assert type(text) is str
     assert generate_signature(1, Words.TEXT, Words.ROLE) == generate_signature(1, "the value", "user")
@@ -94,4 +110,4 @@ def test_a_conversation_is_dumped_turn_by_turn(turns: list[tuple[str, str]], sys
     for user, assistant in turns:
         messages += [Message("user", user), Message("assistant", assistant)]
     messages.append(Message("user", question))
-    assert dump_history([dump_turn(*turn) for turn in turns], system, question) == carefully(messages)
+    assert whole(dump_history([dump_turn(*turn) for turn in turns], system, question)) == carefully(messages)

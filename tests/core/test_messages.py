@@ -58,7 +58,7 @@ def test_nothing_is_dropped_and_nothing_added(history: list[tuple[str, str]], da
         roles = [content.role for content in contents]
         assert roles[-1] == "user"
         assert all(before != after for before, after in pairwise(roles))
-        wire = json.loads(dump_contents(contents))
+        wire = json.loads(b"".join(dump_contents(contents)))
         assert [(turn["role"], tuple(part["text"] for part in turn["parts"])) for turn in wire] == list(contents)
 
 

@@ -105,14 +105,26 @@ _USER = _OPENINGS["user"]
 _CLOSING = b"}]}"
 
 
-def dump_contents(contents: Iterable[Content]) -> bytes:
+Dumped = list[bytes]
+"""JSON in pieces, which are joined once, with the rest of the request: to copy a long history can take longer than to
+send it, since what is as large as that comes fresh from the system each time."""
+
+
+def dump_contents(contents: Iterable[Content]) -> Dumped:
     """The JSON of ``messages``: ``[{"role": ..., "parts": [{"text": ...}]}]``."""
     # Each text by itself: in one string of them all, a single emoji would make every character four bytes wide.
     turns = [
         _OPENINGS[role] + b'},{"text":'.join([_quoted(part).encode() for part in parts]) + _CLOSING
         for role, parts in contents
     ]
-    return b"[%b]" % b",".join(turns)
+    return _listed(turns)
+
+
+def _listed(items: list[bytes]) -> Dumped:
+    pieces = [b","] * (2 * len(items))
+    pieces[1::2] = items
+    pieces[:1] = [b"["]
+    return [*pieces, b"]"]
 
 
 def dump_turn(question: str, answer: str) -> bytes:
@@ -126,7 +138,7 @@ def prefix_turn(text: str, turn: bytes) -> bytes:
     return b"".join((_USER, b'"', _quoted(text).encode()[1:-1], turn[len(_USER) + 1 :]))
 
 
-def dump_history(turns: Iterable[bytes], system: str | None, question: str) -> tuple[bytes, str]:
+def dump_history(turns: Iterable[bytes], system: str | None, question: str) -> tuple[Dumped, str]:
     """A history whose turns are dumped already, and a question: its JSON, and the text of the last message.
 
     Args:
@@ -139,27 +151,27 @@ def dump_history(turns: Iterable[bytes], system: str | None, question: str) -> t
         said[0] = prefix_turn(system + BLANK_LINE, said[0])
         if len(said) == 1:
             question = system + BLANK_LINE + question
-    return b"[%b]" % b",".join(said), question
+    return _listed(said), question
 
 
-def dump_messages(messages: Messages) -> tuple[bytes, str]:
+def dump_messages(messages: Messages) -> tuple[Dumped, str]:
     """What users pass as messages, as JSON, and the text of the last one, which is signed.
 
-    The usual history, a list of mappings with role and content that alternate, is read and encoded in one loop;
-    whatever is not that goes the careful way, through :func:`to_contents`.
+    The usual history, a str or a list of mappings with role and content that alternate, is read and encoded in one
+    loop; whatever is not that goes the careful way, through :func:`to_contents`.
 
     Raises:
         InvalidRequestError: As :func:`to_contents`.
     """
-    usual = _dump_usual(messages) if type(messages) is list else None
-    if usual is not None:
+    given = [{"role": "user", "content": messages}] if type(messages) is str else messages
+    if type(given) is list and (usual := _dump_usual(given)) is not None:
         return usual
     contents = to_contents(messages)
     return dump_contents(contents), contents[-1].text
 
 
-def _dump_usual(messages: list[Any]) -> tuple[bytes, str] | None:
-    said: list[bytes] = []
+def _dump_usual(messages: list[Any]) -> tuple[Dumped, str] | None:
+    said = [b"["]
     before = text = None
     for message in messages:
         if type(message) is not dict or len(message) != 2:
@@ -177,8 +189,8 @@ def _dump_usual(messages: list[Any]) -> tuple[bytes, str] | None:
         before = opening
     if before != _USER or text is None:
         return None
-    said[-1] = _CLOSING
-    return b"[%b]" % b"".join(said), text
+    said[-1] = b"}]}]"
+    return said, text
 
 
 def as_given(messages: Messages) -> tuple[Content, ...]:
@@ -199,7 +211,7 @@ def as_given(messages: Messages) -> tuple[Content, ...]:
     return tuple(Content(_WIRE_ROLES.get(role, "user"), parts) for role, parts in read)
 
 
-def dump_as_given(messages: Messages) -> tuple[bytes, str]:
+def dump_as_given(messages: Messages) -> tuple[Dumped, str]:
     """The same as JSON, and the text of the last message (``""`` if there is none)."""
     contents = as_given(messages)
     return dump_contents(contents), contents[-1].text if contents else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -103,21 +103,17 @@ class RequestBuilder:
         """A request that is signed later, at each attempt. Its repr shows nothing of it."""
         return Draft(build, args)
 
-    def generate(self, contents_json: bytes, text: str, url: str | None = None) -> Request:
+    def generate(self, contents: Iterable[bytes], text: str, url: str | None = None) -> Request:
         """A signed request to ``/api/generate``.
 
         Args:
-            contents_json: The whole history, as :func:`~.messages.dump_messages` makes it.
+            contents: The JSON of the whole history, in pieces, as :func:`~.messages.dump_messages` makes it.
             text: All parts of the last message, joined with nothing between them.
             url: Where a redirect led, if it did.
         """
         time, sign = self._signer.sign(text)
-        body = b'{"messages":%b,"time":%d,"pass":%b,"sign":"%b"}' % (
-            contents_json,
-            time,
-            self._password,
-            sign.encode(),
-        )
+        rest = b',"time":%d,"pass":%b,"sign":"%b"}' % (time, self._password, sign.encode())
+        body = b"".join((b'{"messages":', *contents, rest))
         secrets = (*self._secrets, sign)
         if url is None:
             return Request("POST", self._generate_url, self._generate_headers, body, secrets)
