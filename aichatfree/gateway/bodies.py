@@ -25,7 +25,10 @@ async def read_body(request: web.Request) -> bytes:
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large()
+    content = request.content
     try:
+        if content.is_eof() and content.exception() is None:  # it came along with the head: nothing is waited for
+            return await _read(request)
         return await asyncio.wait_for(_read(request), BODY_SECONDS)
     except TimeoutError as error:
         words = f"The request's body did not arrive within {BODY_SECONDS:g} seconds."

@@ -108,6 +108,10 @@ def create_app(
     return app
 
 
+_Answer = web.StreamResponse | Awaitable["_Answer"]
+"""The answer to a request, or what is to be waited for until there is one."""
+
+
 class Handler:
     """What the application does with each request."""
 
@@ -143,7 +147,9 @@ class Handler:
         assert task is not None
         self._running.add(task)
         try:
-            response = await self._answer(request, call)
+            response = self._answer(request, call)
+            while not isinstance(response, web.StreamResponse):
+                response = await response  # here, and not where it was made: each frame that waits takes memory
             call.status = response.status
             origin = request.headers.get("Origin")
             if origin is not None and not response.prepared and self.sites.allows(origin):
@@ -153,7 +159,7 @@ class Handler:
             self._running.discard(task)
             call.log()
 
-    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+    def _answer(self, request: web.Request, call: Call) -> _Answer:
         method, target, headers = request.method, request.raw_path, request.headers
         size = len(target) + sum([len(name) + len(value) for name, value in request.raw_headers])
         if size >= MAX_HEAD_BYTES:
@@ -179,19 +185,22 @@ class Handler:
         if origin is not None and (refusal := self.sites.origin_refusal(origin, host)):
             return _forbidden(refusal)
         if path == protocol.GENERATE_PATH:
-            return await self._generate(request, call)
+            return self._generate(request, call)
         if path == protocol.AUTH_PATH:
-            try:
-                return bare(protocol.judge_auth(await self._bodies.read(request), self._passwords))
-            except BodyRefusedError as refused:
-                return bare(refused.verdict, close=True)
+            return self._auth(request)
         if path == HEALTH_PATH and method in ("GET", "HEAD"):
             return bare(_HEALTHY)
         if self._page and path in PAGE_PATHS:
             return page_response(path)
         return bare(protocol.NOT_FOUND)
 
-    async def _generate(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _auth(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return bare(protocol.judge_auth(await self._bodies.read(request), self._passwords))
+        except BodyRefusedError as refused:
+            return bare(refused.verdict, close=True)
+
+    async def _generate(self, request: web.Request, call: Call) -> _Answer:
         try:
             body = await self._bodies.read(request)
         except BodyRefusedError as refused:
@@ -213,22 +222,20 @@ class Handler:
         except UpstreamError as busy:
             call.note(busy.reason)
             return bare(protocol.upstream_error(busy.message))
-        try:
-            origin = request.headers.get("Origin")
-            headers = {"Content-Type": protocol.REPLY_TYPE}
-            if origin is not None and self.sites.allows(origin):
-                headers.update(_cors(origin))
-            return await send_reply(
-                request,
-                self._source,
-                question,
-                threads=self.threads,
-                delay=self._delay,
-                call=call,
-                headers=headers,
-            )
-        finally:
-            self._places.leave()
+        origin = request.headers.get("Origin")
+        headers = {"Content-Type": protocol.REPLY_TYPE}
+        if origin is not None and self.sites.allows(origin):
+            headers.update(_cors(origin))
+        return send_reply(
+            request,
+            self._source,
+            question,
+            threads=self.threads,
+            delay=self._delay,
+            call=call,
+            headers=headers,
+            leave=self._places.leave,
+        )
 
     @web.middleware
     async def track(

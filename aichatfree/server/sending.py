@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import traceback
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -117,6 +117,7 @@ async def send_reply(
     delay: float,
     call: Call,
     headers: dict[str, str],
+    leave: Callable[[], None],
 ) -> web.StreamResponse:
     """Answer a request with a reply, or with the failure of one.
 
@@ -128,6 +129,7 @@ async def send_reply(
         delay: Seconds between pieces.
         call: Where the log line is written down.
         headers: Of a reply.
+        leave: Called at the end, whatever happens.
     """
     stream = _Stream(request, call, headers)
     pieces: Any = ()
@@ -168,7 +170,10 @@ async def send_reply(
         except _ClientGoneError:
             return stream.response or Bare()
     finally:
-        await close_reply(pieces)
+        try:
+            await close_reply(pieces)
+        finally:
+            leave()
 
 
 async def _in_turn(pieces: Sequence[Any]) -> AsyncGenerator[Any, None]:
