@@ -25,6 +25,8 @@ from .wire.signing import Signer
 
 _MANY = 1024
 """Pieces that are joined to one block of text."""
+_SMALL = 1024
+"""Characters of a piece, up to which that saves memory worth mentioning."""
 
 
 def _is_known(framing: str) -> bool:
@@ -192,8 +194,10 @@ class Call:
         self._count += 1
         blocks, pieces = self._text
         pieces.append(text)
-        if len(pieces) == _MANY:  # a small str costs some fifty bytes more than its text
-            self._text = ([*blocks, "".join(pieces)], [])
+        if len(pieces) == _MANY:
+            # A small str costs some fifty bytes more than its text. To join large ones would hold them twice meanwhile.
+            block = ["".join(pieces)] if sum(map(len, pieces)) < _MANY * _SMALL else pieces
+            self._text = ([*blocks, *block], [])
         return text
 
     def failed(self, error: AIChatFreeError) -> AIChatFreeError:

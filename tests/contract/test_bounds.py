@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from raw_server import Peer, RawServer, plain
+from raw_server import Peer, RawServer, chunk, head, plain
 
 import aichatfree
 from aichatfree import ReplyTooLargeError
@@ -60,6 +60,31 @@ def test_a_compression_bomb(face: Any, server: ScriptedServer) -> None:
     assert type(outcome.error) is ReplyTooLargeError
     assert peak < 16 * MEGABYTE
     server.wait_connections(0)
+
+
+@pytest.mark.parametrize(("method", "copies"), [("stream", 1), ("generate", 2)])
+def test_a_large_reply_is_in_memory_once(face: Any, method: str, copies: int) -> None:
+    """And, where it is returned as a whole, a second time."""
+    block, blocks = b"A plain text of 64 characters, with which a large reply is made." * 1024, 800
+    size = len(block) * blocks
+
+    def answer(peer: Peer) -> None:
+        peer.sock.sendall(head("Transfer-Encoding: chunked"))
+        piece = chunk(block)
+        for _ in range(blocks):
+            peer.sock.sendall(piece)
+        peer.sock.sendall(b"0\r\n\r\n")
+
+    with RawServer(answer) as server:
+        client = face.client(server.url, max_reply_bytes=size)
+        tracemalloc.start()
+        try:
+            reply = face.generate(client) if method == "generate" else face.stream(client).stream
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert len(reply if method == "generate" else reply.text) == size
+    assert peak < (copies + 0.1) * size
 
 
 def test_a_bomb_as_an_error_body(face: Any, server: ScriptedServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -299,3 +300,17 @@ def test_the_log_of_a_call_that_failed(caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.DEBUG, logger="aichatfree"), pytest.raises(EmptyReplyError):
         run(Bench(), (200, {}, []))
     assert caplog.records[-1].getMessage().startswith("no whole reply: ")
+
+
+def test_text_in_large_pieces_is_never_held_twice() -> None:
+    call = Bench().call
+    size, count = 10_000, 5_000
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            call.emit(" " * size)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(call.text) == size * count
+    assert peak < 1.1 * size * count

@@ -20,6 +20,17 @@ from .foreign import FOREIGN_ERRORS, INVALID, causes_of, is_timeout, problem_of
 from .sending import Body, Interruptible, current_exchange
 from .sessions import body_of, headers_of, was_read
 
+_forks = [0]
+"""How many forks led from the first process to this one: to ask for its number at each piece would be a system call."""
+
+
+def _count_fork() -> None:
+    _forks[0] += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class Poster(Protocol):
     """What posts requests: the transport."""
@@ -60,6 +71,7 @@ class RequestsExchange:
         """The socket in use, at most one. Whoever takes it out of here may cut it, or give it to the next call: never
         both."""
         self._process = os.getpid()
+        self._forks = _forks[0]
         self._fresh = False
         self._connected = False
         self._whole = False
@@ -136,7 +148,7 @@ class RequestsExchange:
             for data in self._body():
                 yield data
                 self.deadline.begin("idle")
-                if self._process != os.getpid():
+                if self._forks != _forks[0]:
                     raise ConnectionError("this process is a fork: the stream belongs to the one that began it")
         except Exception as error:
             if not self.aborted and not isinstance(error, FOREIGN_ERRORS):
