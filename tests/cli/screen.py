@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
+import termios
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pexpect
+import ptyprocess
 import pyte
 from wcwidth import wcwidth
+
+from .forked import ForkServer, fork_server
 
 ENTER, CTRL_C, CTRL_D, CTRL_Z, UP = "\r", "\x03", "\x04", "\x1a", "\x1b[A"
 ALT_ENTER = "\x1b\r"
@@ -53,6 +58,33 @@ class Screen(pyte.HistoryScreen):
         super().draw("".join(sign for sign in data if wcwidth(sign) > 0 or unicodedata.combining(sign)))
 
 
+class Spawned(pexpect.spawn):  # type: ignore[misc]
+    """``aichatfree`` on a terminal, forked if there is a server for it."""
+
+    def __init__(
+        self,
+        server: ForkServer | None,
+        args: Sequence[str],
+        shell: Sequence[str],
+        env: Mapping[str, str],
+        dimensions: tuple[int, int],
+    ) -> None:
+        self._server, self._args, self._env = server, args, dict(env)
+        command = [*shell, "-m", "aichatfree", *args]
+        super().__init__(sys.executable, command, env=env, dimensions=dimensions, timeout=20)  # type: ignore[arg-type]
+
+    def _spawnpty(self, args: Any, **options: Any) -> ptyprocess.PtyProcess:  # what pexpect starts a process with
+        if self._server is None:
+            return super()._spawnpty(args, **options)
+        ours, theirs = os.openpty()
+        try:
+            termios.tcsetwinsize(theirs, options["dimensions"])
+            pid = self._server.fork(self._args, (theirs,) * 3, env=self._env, cwd=os.getcwd(), terminal=True)
+        finally:
+            os.close(theirs)
+        return ptyprocess.PtyProcess(pid, ours)
+
+
 class Person:
     """Someone who runs ``aichatfree`` with ``args`` in a window of ``columns`` by ``lines``."""
 
@@ -62,13 +94,9 @@ class Person:
         self.screen = Screen(columns, lines, history=2000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
-        self.process = pexpect.spawn(
-            sys.executable,
-            [*shell, "-m", "aichatfree", *args],
-            env={"TERM": "xterm-256color", **env},  # type: ignore[arg-type]
-            dimensions=(lines, columns),
-            timeout=20,
-        )
+        env = {"TERM": "xterm-256color", **env}
+        server = None if shell else fork_server(env)
+        self.process = Spawned(server, args, shell, env, (lines, columns))
         # pyte answers the terminal's questions (where is the cursor?) through this.
         self.screen.write_process_input = self.process.send  # type: ignore[method-assign]
 

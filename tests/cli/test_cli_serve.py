@@ -200,5 +200,5 @@ def test_the_demo_is_quiet_on_a_closed_pipe(aichatfree: Command) -> None:
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb") as closed:
-        done = aichatfree("demo", capture_output=False, stdout=closed, stderr=subprocess.PIPE)
+        done = aichatfree("demo", stdout=closed, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (141, b"")
