@@ -11,9 +11,12 @@ import ctypes
 import fcntl
 import functools
 import gc
+import importlib
 import io
 import json
 import os
+import pkgutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,14 +30,12 @@ PR_SET_CHILD_SUBREAPER = 36
 READ_AT_THE_START = ("PYTHON", "LC_", "LANG")
 """Variables that an interpreter reads when it starts: whoever changes one needs an interpreter that starts."""
 
-LOADED = """
-import asyncio, http.client, importlib.metadata, importlib.resources, sqlite3, ssl
-import aiohttp.web, click, platformdirs, prompt_toolkit, requests, rich.console, rich.live, rich.markdown
-import aichatfree.cli.ask, aichatfree.cli.batch, aichatfree.cli.chat, aichatfree.cli.check, aichatfree.cli.completers
-import aichatfree.cli.completion, aichatfree.cli.config_command, aichatfree.cli.demo, aichatfree.cli.gateway
-import aichatfree.cli.history, aichatfree.cli.program, aichatfree.cli.serve
-"""
-"""That each command loads what it needs by itself is tested by starting it, in test_cli_starts.py."""
+JOB_CONTROL = __file__
+"""This file as a program runs ``aichatfree`` with its arguments as a job of a shell; with this, it is the server:"""
+ORDERS = "--orders-come-from="
+
+LIBRARIES = ("aiohttp.web", "prompt_toolkit", "requests", "rich.console", "rich.live", "rich.markdown", "sqlite3")
+"""What the commands need, beside what their modules import as they are loaded."""
 
 
 class ForkServer:
@@ -53,22 +54,21 @@ class ForkServer:
         self._control, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, __file__, str(number)]
+            command = [sys.executable, __file__, f"{ORDERS}{number}"]
             self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=[number])
 
-    def fork(self, args: Sequence[str], files: tuple[int, int, int], **order: Any) -> int:
-        """Fork a process that runs ``aichatfree`` with ``args``.
+    def fork(self, files: tuple[int, int, int], **order: Any) -> int:
+        """Fork a process that runs ``aichatfree``.
 
         Args:
-            args: Its command line.
             files: Its stdin, stdout and stderr.
-            order: What else :func:`become` takes.
+            order: What :func:`become` takes.
 
         Returns:
             Its process id.
         """
         with tempfile.TemporaryFile() as written, self._lock:
-            written.write(json.dumps({"args": args, **order}).encode())
+            written.write(json.dumps(order).encode())
             written.flush()
             socket.send_fds(self._control, [b"\n"], [*files, written.fileno()])
             pid = int(self._control.recv(64) or 0)
@@ -105,7 +105,11 @@ class Forked(subprocess.Popen[bytes]):
     def __init__(self, args: Sequence[str], env: Mapping[str, str], **options: Any) -> None:
         server = None if "preexec_fn" in options or "pass_fds" in options else fork_server(env)
         self._fork = server and functools.partial(
-            server.fork, args, env=dict(env), cwd=str(options.get("cwd") or os.getcwd()), umask=options.get("umask", -1)
+            server.fork,
+            args=args,
+            env=dict(env),
+            cwd=str(options.get("cwd") or os.getcwd()),
+            umask=options.get("umask", -1),
         )
         super().__init__([sys.executable, "-m", "aichatfree", *args], env=env, **options)
 
@@ -119,6 +123,16 @@ class Forked(subprocess.Popen[bytes]):
         )
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+def load() -> None:
+    """Import what any command may import. That each does so by itself is what test_cli_starts.py is for."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    for part in ("_core", "_sync", "_async", "server", "gateway", "testing", "cli"):
+        package = importlib.import_module(f"aichatfree.{part}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def serve(control: socket.socket) -> dict[str, Any] | None:
@@ -146,7 +160,9 @@ def serve(control: socket.socket) -> dict[str, Any] | None:
             os.close(file)
 
 
-def become(args: list[str], env: dict[str, str], cwd: str, umask: int = -1, terminal: bool = False) -> None:
+def become(
+    args: list[str], env: dict[str, str], cwd: str, umask: int = -1, terminal: bool = False, job: bool = False
+) -> None:
     """Be as a process that starts.
 
     Args:
@@ -155,10 +171,13 @@ def become(args: list[str], env: dict[str, str], cwd: str, umask: int = -1, term
         cwd: The working directory.
         umask: The mask, if it changes.
         terminal: Whether stdin is a terminal that shall be the controlling one, of a session of its own.
+        job: Whether it is a job of a shell there: its parent stays in control of the terminal.
     """
     if terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if job:
+        control_job()
     if umask != -1:
         os.umask(umask)
     os.chdir(cwd)
@@ -169,6 +188,38 @@ def become(args: list[str], env: dict[str, str], cwd: str, umask: int = -1, term
     sys.stdin = sys.__stdin__ = _stream(0, "r", sys.stdin)
     sys.stdout = sys.__stdout__ = _stream(1, "w", sys.stdout)
     sys.stderr = sys.__stderr__ = _stream(2, "w", sys.stderr)
+
+
+def control_job() -> None:
+    """Be as much of a shell as job control needs, and tell when the job stops or ends, and how that left the terminal.
+
+    It returns in another process, the job.
+    """
+    found = termios.tcgetattr(0)
+    lasting = termios.tcgetattr(0)
+    lasting[3] |= termios.NOFLSH  # else Ctrl-C, typed once more as the job ends, throws away what is told here
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (job := os.fork()) == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return
+    os.write(1, b"[job %d]\n" % job)
+    while True:
+        _, status = os.waitpid(job, os.WUNTRACED)
+        os.tcsetpgrp(0, os.getpgrp())
+        left = "as found" if termios.tcgetattr(0) == found else "changed"
+        termios.tcsetattr(0, termios.TCSANOW, lasting)
+        if not os.WIFSTOPPED(status):
+            os.write(1, f"[ended {os.waitstatus_to_exitcode(status)}, {left}]\n".encode())
+            os._exit(0)
+        os.write(1, f"[stopped, {left}]\n".encode())
+        termios.tcsetattr(0, termios.TCSANOW, found)
+        os.read(0, 1024)
+        os.tcsetpgrp(0, job)
+        os.killpg(job, signal.SIGCONT)
 
 
 def _stream(number: int, mode: str, before: Any) -> io.TextIOWrapper:
@@ -209,8 +260,11 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    exec(LOADED)
-    with socket.socket(fileno=int(sys.argv[1])) as control:
+    if not sys.argv[1].startswith(ORDERS):
+        control_job()
+        os.execv(sys.executable, [sys.executable, "-m", "aichatfree", *sys.argv[1:]])
+    load()
+    with socket.socket(fileno=int(sys.argv[1].removeprefix(ORDERS))) as control:
         gc.collect()
         gc.freeze()
         order = serve(control)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .forked import Forked
-from .screen import JOB_CONTROL, Person, environment
+from .screen import Person, environment
 
 
 class Command:
@@ -57,7 +57,7 @@ class Command:
 
     def job(self, *args: str, **env: str) -> Person:
         """As a job of a shell, which can be stopped and continued, and that tells how it ended."""
-        return Person(*args, env={**self.env, **env}, shell=["-c", JOB_CONTROL])
+        return Person(*args, env={**self.env, **env}, job=True)
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
