@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import termios
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,24 +96,29 @@ def read_at_the_start(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class Forked(subprocess.Popen[bytes]):
-    """A process that runs ``aichatfree``, forked where that is the same as starting it.
+    """A process that runs ``aichatfree``, or a script, forked where that is the same as starting it.
 
     Args:
         args: Its command line.
         env: Its environment.
+        script: The path of a script, if that is what runs.
         options: What subprocess.Popen takes.
     """
 
-    def __init__(self, args: Sequence[str], env: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self, args: Sequence[str], env: Mapping[str, str], *, script: str | None = None, **options: Any
+    ) -> None:
         server = None if "preexec_fn" in options or "pass_fds" in options else fork_server(env)
         self._fork = server and functools.partial(
             server.fork,
             args=args,
+            script=script,
             env=dict(env),
             cwd=str(options.get("cwd") or os.getcwd()),
             umask=options.get("umask", -1),
         )
-        super().__init__([sys.executable, "-m", "aichatfree", *args], env=env, **options)
+        what = ["-m", "aichatfree"] if script is None else [script]
+        super().__init__([sys.executable, *what, *args], env=env, **options)
 
     def _execute_child(self, *args: Any) -> None:  # what subprocess.Popen calls once it has made the pipes
         if self._fork is None:
@@ -123,6 +130,26 @@ class Forked(subprocess.Popen[bytes]):
         )
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+def run_forked(
+    args: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    script: str | None = None,
+    input: bytes | None = None,
+    timeout: float = 50,
+    **options: Any,
+) -> subprocess.CompletedProcess[bytes]:
+    """As subprocess.run, for what :class:`Forked` runs."""
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    with Forked(args, env, script=script, **{"stdin": stdin, **options}) as process:
+        try:
+            output, errors = process.communicate(input, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def load() -> None:
@@ -249,14 +276,20 @@ def end(status: int) -> None:
     os._exit(status)
 
 
-def run() -> int:
-    """Run the command as ``python -m aichatfree`` does, and return its exit status."""
+def run(script: str | None) -> int:
+    """Run a script, or the command as ``python -m aichatfree`` does, and return its exit status."""
     from aichatfree.cli import main
 
     try:
-        return main()
+        if script is None:
+            return main()
+        runpy.run_path(script, run_name="__main__")
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
@@ -269,5 +302,6 @@ if __name__ == "__main__":
         gc.freeze()
         order = serve(control)
     if order is not None:
+        script = order.pop("script", None)
         become(**order)
-        end(run())
+        end(run(script))

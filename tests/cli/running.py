@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .forked import Forked
+from .forked import Forked, run_forked
 from .screen import Person, environment
 
 
@@ -26,16 +26,8 @@ class Command:
     def __call__(
         self, *args: str, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[bytes]:
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        with Forked(
-            args, {**self.env, **(env or {})}, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, **options
-        ) as process:
-            try:
-                output, errors = process.communicate(stdin, timeout=50)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return run_forked(args, {**self.env, **(env or {})}, input=stdin, **{**pipes, **options})
 
     def cold(self, *args: str) -> subprocess.CompletedProcess[bytes]:
         """Run it in an interpreter that starts for it."""
