@@ -36,6 +36,8 @@ JOB_CONTROL = __file__
 """This file as a program runs ``aichatfree`` with its arguments as a job of a shell; with this, it is the server:"""
 ORDERS = "--orders-come-from="
 
+START = "import sys; from aichatfree.cli import main; sys.exit(main())"
+
 LIBRARIES = ("aiohttp.web", "prompt_toolkit", "requests", "rich.console", "rich.live", "rich.markdown", "sqlite3")
 """What the commands need, beside what their modules import as they are loaded."""
 
@@ -102,22 +104,30 @@ class Forked(subprocess.Popen[bytes]):
         args: Its command line.
         env: Its environment.
         script: The path of a script, if that is what runs.
+        before: Code that runs before the command, such as one that shortens a limit.
         options: What subprocess.Popen takes.
     """
 
     def __init__(
-        self, args: Sequence[str], env: Mapping[str, str], *, script: str | None = None, **options: Any
+        self,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        script: str | None = None,
+        before: str = "",
+        **options: Any,
     ) -> None:
         server = None if "preexec_fn" in options or "pass_fds" in options else fork_server(env)
         self._fork = server and functools.partial(
             server.fork,
             args=args,
             script=script,
+            before=before,
             env=dict(env),
             cwd=str(options.get("cwd") or os.getcwd()),
             umask=options.get("umask", -1),
         )
-        what = ["-m", "aichatfree"] if script is None else [script]
+        what = ["-c", f"{before}\n{START}"] if before else ["-m", "aichatfree"] if script is None else [script]
         super().__init__([sys.executable, *what, *args], env=env, **options)
 
     def _execute_child(self, *args: Any) -> None:  # what subprocess.Popen calls once it has made the pipes
@@ -303,5 +313,7 @@ if __name__ == "__main__":
         order = serve(control)
     if order is not None:
         script = order.pop("script", None)
+        before = order.pop("before", "")
         become(**order)
+        exec(before)
         end(run(script))
