@@ -14,6 +14,7 @@ import gc
 import importlib
 import io
 import json
+import logging
 import os
 import pkgutil
 import runpy
@@ -164,6 +165,8 @@ def run_forked(
 
 def load() -> None:
     """Import what any command may import. That each does so by itself is what test_cli_starts.py is for."""
+    # asyncio's debug mode times every step, which on a busy machine says something of the machine.
+    logging.getLogger("asyncio").addFilter(lambda record: not str(record.msg).startswith("Executing "))
     for name in LIBRARIES:
         importlib.import_module(name)
     for part in ("_core", "_sync", "_async", "server", "gateway", "testing", "cli"):

@@ -60,6 +60,7 @@ class Person:
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process = Spawned(args, {"TERM": "xterm-256color", **env}, (lines, columns), job=job)
+        self.process.delaybeforesend = None  # who types has looked
         # pyte answers the terminal's questions (where is the cursor?) through this.
         self.screen.write_process_input = self.process.send  # type: ignore[method-assign]
 
@@ -67,7 +68,11 @@ class Person:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.process.close(force=True)
+        try:
+            self.process.close(force=True)
+        except pexpect.ExceptionPexpect:  # it was killed, and is not gone yet
+            self.process.wait()
+            self.process.close()
 
     def type(self, text: str) -> None:
         self.process.send(text)
@@ -94,6 +99,8 @@ class Person:
         deadline = time.monotonic() + 20
         while self._read():
             assert time.monotonic() < deadline, f"it did not end; the screen:\n{self.text}"
+        self.process.wait()
+        self.process.ptyproc.delayafterclose = 0  # there is nothing left to be given time
         self.process.close()
         status = self.process.exitstatus
         assert status is not None, f"killed by signal {self.process.signalstatus}; the screen:\n{self.text}"
