@@ -16,7 +16,7 @@ import ptyprocess
 import pyte
 from wcwidth import wcwidth
 
-from .forked import JOB_CONTROL, fork_server
+from .forked import PROGRAM, fork_server
 
 ENTER, CTRL_C, CTRL_D, CTRL_Z, UP = "\r", "\x03", "\x04", "\x1a", "\x1b[A"
 ALT_ENTER = "\x1b\r"
@@ -35,7 +35,7 @@ class Spawned(pexpect.spawn):  # type: ignore[misc]
     def __init__(self, args: Sequence[str], env: Mapping[str, str], dimensions: tuple[int, int], *, job: bool) -> None:
         self._server = fork_server(env)
         self._order = {"args": args, "env": dict(env), "cwd": os.getcwd(), "terminal": True, "job": job}
-        command = [JOB_CONTROL, *args] if job else ["-m", "aichatfree", *args]
+        command = [PROGRAM, "job", *args] if job else ["-m", "aichatfree", *args]
         super().__init__(sys.executable, command, env=env, dimensions=dimensions, timeout=20)  # type: ignore[arg-type]
 
     def _spawnpty(self, args: Any, **options: Any) -> ptyprocess.PtyProcess:  # what pexpect starts a process with
