@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli.forked import run_forked
+from cli.screen import environment
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -18,13 +20,15 @@ SYNC_ONLY = {"g4f_provider.py", "test_my_script.py"}
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_example(name: str) -> None:
-    run = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if name.startswith("test_") else ["-X", "dev", "-W", "error"]
-    if name == "g4f_provider.py":
-        run = []  # what a framework warns of is its own business
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [sys.executable, *run, str(EXAMPLES / name)], env=environment, capture_output=True, timeout=60, check=False
-    )
+    script, options = str(EXAMPLES / name), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 50}
+    usual = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "PYTHONIOENCODING": "utf-8"}
+    if name.startswith("test_"):
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", script]
+        done = subprocess.run(command, env=usual, check=False, **options)
+    elif name == "g4f_provider.py":  # what a framework warns of is its own business
+        done = subprocess.run([sys.executable, script], env=usual, check=False, **options)
+    else:
+        done = run_forked([], environment(PYTHONPATH=str(EXAMPLES.parent)), script=script, **options)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     assert done.stdout
     # asyncio's debug mode times every step, which on a busy machine says something of the machine.

@@ -86,12 +86,13 @@ def imports_of(module: str) -> Iterator[Import]:
 
 
 def walk(node: ast.AST, at_import: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """Every node, and whether it runs when its module is imported."""
+    """Every statement, and whether it runs when its module is imported."""
     yield node, at_import
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         at_import = False
     for child in ast.iter_child_nodes(node):
-        yield from walk(child, at_import and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+        if isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            yield from walk(child, at_import and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 IMPORTS = [found for module in SOURCES for found in imports_of(module)]

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .screen import JOB_CONTROL, Person, environment
+from .forked import Forked, run_forked
+from .screen import Person, environment
 
 
 class Command:
@@ -25,14 +26,13 @@ class Command:
     def __call__(
         self, *args: str, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[bytes]:
-        given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-        return subprocess.run(
-            [sys.executable, "-m", "aichatfree", *args],
-            env={**self.env, **(env or {})},
-            timeout=50,
-            check=False,
-            **{"capture_output": True, **given, **options},
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return run_forked(args, {**self.env, **(env or {})}, input=stdin, **{**pipes, **options})
+
+    def cold(self, *args: str) -> subprocess.CompletedProcess[bytes]:
+        """Run it in an interpreter that starts for it."""
+        command = [sys.executable, "-m", "aichatfree", *args]
+        return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=50)
 
     def run_python(self, code: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program that uses the command."""
@@ -42,16 +42,14 @@ class Command:
 
     def start(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        return subprocess.Popen(
-            [sys.executable, "-m", "aichatfree", *args], env={**self.env, **(env or {})}, **{**pipes, **options}
-        )
+        return Forked(args, {**self.env, **(env or {})}, **{**pipes, **options})
 
     def person(self, *args: str, columns: int = 80, lines: int = 24, **env: str) -> Person:
         return Person(*args, env={**self.env, **env}, columns=columns, lines=lines)
 
     def job(self, *args: str, **env: str) -> Person:
         """As a job of a shell, which can be stopped and continued, and that tells how it ended."""
-        return Person(*args, env={**self.env, **env}, shell=["-c", JOB_CONTROL])
+        return Person(*args, env={**self.env, **env}, job=True)
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:

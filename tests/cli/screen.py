@@ -5,45 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sys
+import termios
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pexpect
+import ptyprocess
 import pyte
 from wcwidth import wcwidth
 
+from .forked import PROGRAM, fork_server
+
 ENTER, CTRL_C, CTRL_D, CTRL_Z, UP = "\r", "\x03", "\x04", "\x1a", "\x1b[A"
 ALT_ENTER = "\x1b\r"
-
-
-JOB_CONTROL = """
-import os, signal, sys, termios
-found = termios.tcgetattr(0)
-signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-job = os.fork()
-if job == 0:
-    os.setpgid(0, 0)
-    os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-print(f"[job {job}]", flush=True)
-while True:
-    _, status = os.waitpid(job, os.WUNTRACED)
-    os.tcsetpgrp(0, os.getpgrp())
-    left = "as found" if termios.tcgetattr(0) == found else "changed"
-    if not os.WIFSTOPPED(status):
-        print(f"[ended {os.waitstatus_to_exitcode(status)}, {left}]", flush=True)
-        break
-    print(f"[stopped, {left}]", flush=True)
-    termios.tcsetattr(0, termios.TCSANOW, found)
-    sys.stdin.readline()
-    os.tcsetpgrp(0, job)
-    os.killpg(job, signal.SIGCONT)
-"""
-"""As much of a shell as job control needs. It tells when its job stops or ends, and how that left the terminal."""
 
 
 class Screen(pyte.HistoryScreen):
@@ -53,22 +29,38 @@ class Screen(pyte.HistoryScreen):
         super().draw("".join(sign for sign in data if wcwidth(sign) > 0 or unicodedata.combining(sign)))
 
 
+class Spawned(pexpect.spawn):  # type: ignore[misc]
+    """``aichatfree`` on a terminal, forked if there is a server for it."""
+
+    def __init__(self, args: Sequence[str], env: Mapping[str, str], dimensions: tuple[int, int], *, job: bool) -> None:
+        self._server = fork_server(env)
+        self._order = {"args": args, "env": dict(env), "cwd": os.getcwd(), "terminal": True, "job": job}
+        command = [PROGRAM, "job", *args] if job else ["-m", "aichatfree", *args]
+        super().__init__(sys.executable, command, env=env, dimensions=dimensions, timeout=20)  # type: ignore[arg-type]
+
+    def _spawnpty(self, args: Any, **options: Any) -> ptyprocess.PtyProcess:  # what pexpect starts a process with
+        if self._server is None:
+            return super()._spawnpty(args, **options)
+        ours, theirs = os.openpty()
+        try:
+            termios.tcsetwinsize(theirs, options["dimensions"])
+            pid = self._server.fork((theirs,) * 3, **self._order)
+        finally:
+            os.close(theirs)
+        return ptyprocess.PtyProcess(pid, ours)
+
+
 class Person:
-    """Someone who runs ``aichatfree`` with ``args`` in a window of ``columns`` by ``lines``."""
+    """Someone who runs ``aichatfree`` with ``args`` in a window, as a job of a shell if wanted."""
 
     def __init__(
-        self, *args: str, env: Mapping[str, str], columns: int = 80, lines: int = 24, shell: Sequence[str] = ()
+        self, *args: str, env: Mapping[str, str], columns: int = 80, lines: int = 24, job: bool = False
     ) -> None:
         self.screen = Screen(columns, lines, history=2000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
-        self.process = pexpect.spawn(
-            sys.executable,
-            [*shell, "-m", "aichatfree", *args],
-            env={"TERM": "xterm-256color", **env},  # type: ignore[arg-type]
-            dimensions=(lines, columns),
-            timeout=20,
-        )
+        self.process = Spawned(args, {"TERM": "xterm-256color", **env}, (lines, columns), job=job)
+        self.process.delaybeforesend = None  # who types has looked
         # pyte answers the terminal's questions (where is the cursor?) through this.
         self.screen.write_process_input = self.process.send  # type: ignore[method-assign]
 
@@ -76,7 +68,11 @@ class Person:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.process.close(force=True)
+        try:
+            self.process.close(force=True)
+        except pexpect.ExceptionPexpect:  # it was killed, and is not gone yet
+            self.process.wait()
+            self.process.close()
 
     def type(self, text: str) -> None:
         self.process.send(text)
@@ -103,6 +99,8 @@ class Person:
         deadline = time.monotonic() + 20
         while self._read():
             assert time.monotonic() < deadline, f"it did not end; the screen:\n{self.text}"
+        self.process.wait()
+        self.process.ptyproc.delayafterclose = 0  # there is nothing left to be given time
         self.process.close()
         status = self.process.exitstatus
         assert status is not None, f"killed by signal {self.process.signalstatus}; the screen:\n{self.text}"

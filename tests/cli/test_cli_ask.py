@@ -119,7 +119,7 @@ def test_a_closed_pipe_is_no_trouble(aichatfree: Command, server: ScriptedServer
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told(aichatfree: Command) -> None:
     with open("/dev/full", "wb") as full:
-        done = aichatfree("ask", "Hello", capture_output=False, stdout=full, stderr=PIPE)
+        done = aichatfree("ask", "Hello", stdout=full, stderr=PIPE)
     assert done.returncode == 1
     assert "cannot write the output: No space left on device" in complaint(done)
 

@@ -148,7 +148,7 @@ def test_the_input_is_never_the_output(
         options["stdin"] = source.open("rb")
     else:
         args[-1] = "-"
-        options.update(stdout=source.open("ab"), stderr=subprocess.PIPE, capture_output=False)
+        options.update(stdout=source.open("ab"), stderr=subprocess.PIPE)
     if how == "stdin":
         file = options.pop("stdin")
         done = subprocess.run(

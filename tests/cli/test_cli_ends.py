@@ -17,16 +17,16 @@ COMMANDS = [["--version"], ["--help"], ["ask", "--help"], ["ask", "Hi"], ["ask",
 @pytest.mark.parametrize("args", COMMANDS)
 def test_a_full_disk_is_told_once(aichatfree: Command, args: list[str]) -> None:
     with open("/dev/full", "wb") as full:
-        done = aichatfree(*args, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        done = aichatfree(*args, stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 1
         assert complaint(done) == "cannot write the output: No space left on device"
-        assert aichatfree(*args, capture_output=False, stdout=full, stderr=full).returncode == 1
+        assert aichatfree(*args, stdout=full, stderr=full).returncode == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_log_that_cannot_be_written_does_not_stop_the_work(aichatfree: Command) -> None:
     with open("/dev/full", "wb") as full:
-        done = aichatfree("ask", "-v", "Hi", capture_output=False, stdout=subprocess.PIPE, stderr=full)
+        done = aichatfree("ask", "-v", "Hi", stdout=subprocess.PIPE, stderr=full)
     assert (done.returncode, done.stdout) == (0, b"Hello from the scripted server.")
 
 
@@ -35,9 +35,9 @@ def test_a_closed_pipe_is_a_quiet_end(aichatfree: Command, args: list[str]) -> N
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = aichatfree(*args, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+        done = aichatfree(*args, stdout=writer, stderr=subprocess.PIPE)
         assert (done.returncode, done.stderr) == (141, b"")
-        done = aichatfree(*args, capture_output=False, stdout=subprocess.PIPE, stderr=writer)
+        done = aichatfree(*args, stdout=subprocess.PIPE, stderr=writer)
         assert done.returncode == 0
     finally:
         os.close(writer)

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -349,6 +350,11 @@ def test_cancellation_closes_the_connection(server: ScriptedServer, waiting: Any
     asyncio.run(main())
 
 
+def untimed(errors: str) -> str:
+    """Without what asyncio's debug mode says of steps that took long, as they do on a busy machine."""
+    return re.sub(r"^Executing .* took .* seconds\n", "", errors, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_ctrl_c(server: ScriptedServer, kind: str) -> None:
     server.enqueue(FOREVER)
@@ -374,7 +380,7 @@ def test_ctrl_c(server: ScriptedServer, kind: str) -> None:
         assert process.stdout.readline() == "first\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    assert (out, err, process.returncode) == ("interrupted\n", "", 0)
+    assert (out, untimed(err), process.returncode) == ("interrupted\n", "", 0)
     server.wait_connections(0)
 
 
@@ -450,7 +456,7 @@ def test_a_client_that_nobody_closes_warns_of_nothing(server: ScriptedServer, ki
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", head + textwrap.dedent(scripts[kind])]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, untimed(done.stderr)) == (0, "", "")
     server.wait_connections(0)
 
 

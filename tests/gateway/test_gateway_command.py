@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from cli.running import Command, complaint
+from faces import eventually
 
+from aichatfree.gateway import local
 from aichatfree.testing import Pause, Reply, ScriptedServer
 
 from .kit import HELLO, error_of
@@ -44,8 +48,11 @@ def aichatfree(server: ScriptedServer, tmp_path: Path) -> Command:
 
 
 @contextmanager
-def serving(command: Command, *args: str, ends: int = signal.SIGINT, **env: str) -> Iterator[Served]:
-    with command.start("gateway", "--port", "0", *args, env=env, stdin=subprocess.DEVNULL) as process:
+def serving(
+    command: Command, *args: str, ends: int = signal.SIGINT, grace: float | None = None, **env: str
+) -> Iterator[Served]:
+    before = "" if grace is None else f"from aichatfree.gateway import local; local.GRACE_SECONDS = {grace}"
+    with command.start("gateway", "--port", "0", *args, env=env, stdin=subprocess.DEVNULL, before=before) as process:
         try:
             yield Served(process)
         finally:
@@ -121,15 +128,15 @@ def test_sigterm_lets_running_replies_end(aichatfree: Command, server: ScriptedS
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [(signal.SIGTERM, None), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, None)],
-    ids=["after ten seconds", "at a second signal", "at Ctrl-C"],
+    ("first", "second", "grace"),
+    [(signal.SIGTERM, None, 0.2), (signal.SIGTERM, signal.SIGTERM, 1000), (signal.SIGINT, None, 1000)],
+    ids=["after a while", "at a second signal", "at Ctrl-C"],
 )
 def test_what_still_runs_is_cut_visibly(
-    aichatfree: Command, server: ScriptedServer, first: int, second: int | None
+    aichatfree: Command, server: ScriptedServer, first: int, second: int | None, grace: float
 ) -> None:
     server.default = Reply(["first ", Pause(None)])
-    with serving(aichatfree, ends=first if second is None else second) as gateway:
+    with serving(aichatfree, ends=first if second is None else second, grace=grace) as gateway:
         answer = gateway.chat(stream=True)
         lines = answer.iter_lines()
         assert any(b"first" in line for line in lines)
@@ -138,10 +145,21 @@ def test_what_still_runs_is_cut_visibly(
         reading.start()
         if second is not None:
             gateway.process.send_signal(first)
+            assert eventually(lambda: not listens(gateway.url))  # two signals that wait together are one
     reading.join(10)
     assert b"data: [DONE]" not in rest
     assert b'finish_reason":"stop' not in b"".join(rest)
     assert b"shutting_down" in b"".join(rest)
+
+
+def test_it_is_ten_seconds_after_which_the_rest_is_cut() -> None:
+    assert local.GRACE_SECONDS == 10
+
+
+def listens(url: str) -> bool:
+    where = urlsplit(url)
+    with socket.socket() as connection:
+        return connection.connect_ex((where.hostname, where.port)) == 0
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,9 @@ def test_failed_assertions_show_no_secret(tmp_path: Path, options: list[str]) ->
     )
     (tmp_path / "test_failing.py").write_text(FAILING)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", *options, "test_failing.py"]
+    env = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take longer to load than all the rest
     # The lines of the test itself are shown, and hold what its author wrote there.
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment())
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=env)
     assert "12 failed" in result.stdout, result.stdout
     assert "'***'" in result.stdout
     for secret in ("PASSWORD", SIGN, "SECRETKEY"):
