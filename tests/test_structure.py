@@ -361,12 +361,14 @@ def test_everything_public_is_documented() -> None:
 TWINS = sorted(name.removeprefix("_sync.") for name in SOURCES if name.startswith("_sync.") and "transport" not in name)
 
 NAMES = {
-    **{f"Async{name}": name for name in ("Client", "Stream", "Conversation", "Transport", "Exchange")},
+    **{f"Async{name}": name for name in ("Client", "Stream", "Conversation", "Transport", "Exchange", "Whole")},
     "AsyncGenerator": "Generator",
     "AiohttpTransport": "RequestsTransport",
     "StopAsyncIteration": "StopIteration",
     "RuntimeError": "ValueError",  # what a generator that is running raises when it is closed
     "aclose": "close",
+    "asend": "send",
+    "athrow": "throw",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

@@ -209,6 +209,7 @@ class AsyncClient(BaseClient[AsyncTransport, AsyncStream]):
 
         Raises:
             InvalidRequestError: An argument cannot be used, or the client is closed.
+            StreamInterruptedError: The map was closed, or a read of it was given up, and somebody reads on.
         """
         return map_prompts(
             self,

@@ -9,10 +9,12 @@ from typing import Any
 from .._core.call import Call
 from .._core.client import BaseClient
 from .._core.pacing import LOOK_SECONDS, Item, MapResult, Plan, check_prompts
+from .._core.progress import END, Interruptible, MapProgress
 from .._core.wire.messages import Messages
 from ..errors import AIChatFreeError
 from .stream import AsyncStream
 from .transport.crew import PROMPT_KINDS, Crew, Rest
+from .whole import AsyncWhole
 
 
 def map_prompts(
@@ -20,17 +22,20 @@ def map_prompts(
 ) -> AsyncGenerator[MapResult, None]:
     """See :meth:`AsyncClient.map`."""
     check_prompts(prompts, PROMPT_KINDS)
-    return _results(client, prompts, Plan.of(client, **options))
+    return AsyncWhole(_results(client, prompts, Plan.of(client, **options)), MapProgress())
 
 
 async def _results(
     client: BaseClient[Any, AsyncStream], prompts: Iterable[Messages] | AsyncIterable[Messages], plan: Plan
-) -> AsyncGenerator[MapResult, None]:
+) -> AsyncGenerator[Any, None]:
     asker = client._asker()
     async with Crew(plan.window, prompts, partial(_answer, asker, plan)) as crew:
         try:
+            yield Interruptible(crew.halt)
             while (result := await crew.next_result()) is not None:
                 yield plan.leaving(result)
+            if not crew.halted:
+                yield END
         finally:
             asker._share.close()
 

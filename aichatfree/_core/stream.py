@@ -29,6 +29,8 @@ class BaseStream:
         self._call = call
         self._begin = begin
         self._started = False
+        self._lost = False
+        """An interrupt has struck while a piece was handed out: the reader may never have seen it."""
 
     @property
     def closed(self) -> bool:
@@ -65,9 +67,9 @@ class BaseStream:
         for each in (error, *error.attempts):
             traceback.clear_frames(each.__traceback__)
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, *, lost: bool = False) -> None:
         """A loop over a reply ends only after a whole one; whoever reads on after anything else is told so."""
-        if not self._call.complete:
+        if lost or not self._call.complete:
             raise self._call.failed(closed_by_caller())
 
     def __repr__(self) -> str:

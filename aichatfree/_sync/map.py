@@ -9,24 +9,29 @@ from typing import Any
 from .._core.call import Call
 from .._core.client import BaseClient
 from .._core.pacing import LOOK_SECONDS, Item, MapResult, Plan, check_prompts
+from .._core.progress import END, Interruptible, MapProgress
 from .._core.wire.messages import Messages
 from ..errors import AIChatFreeError
 from .stream import Stream
 from .transport.crew import PROMPT_KINDS, Crew, Rest
+from .whole import Whole
 
 
 def map_prompts(client: BaseClient[Any, Stream], prompts: Iterable[Messages], **options: Any) -> Generator[MapResult]:
     """See :meth:`Client.map`."""
     check_prompts(prompts, PROMPT_KINDS)
-    return _results(client, prompts, Plan.of(client, **options))
+    return Whole(_results(client, prompts, Plan.of(client, **options)), MapProgress())
 
 
-def _results(client: BaseClient[Any, Stream], prompts: Iterable[Messages], plan: Plan) -> Generator[MapResult]:
+def _results(client: BaseClient[Any, Stream], prompts: Iterable[Messages], plan: Plan) -> Generator[Any]:
     asker = client._asker()
     with Crew(plan.window, prompts, partial(_answer, asker, plan)) as crew:
         try:
+            yield Interruptible(crew.halt)
             while (result := crew.next_result()) is not None:
                 yield plan.leaving(result)
+            if not crew.halted:
+                yield END
         finally:
             asker._share.close()
 

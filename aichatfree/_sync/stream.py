@@ -39,7 +39,7 @@ class Stream(BaseStream):
         try:
             return next(self._pieces)
         except StopIteration:
-            self._check_whole()
+            self._check_whole(lost=self._lost)
             raise
         except AIChatFreeError as error:
             self._hide_locals(error)
@@ -48,6 +48,9 @@ class Stream(BaseStream):
             if not self._control.closed:
                 raise
             raise self._call.failed(closed_by_caller()) from None  # another thread is closing it right now
+        except BaseException:
+            self._lost = True
+            raise
 
     def _start(self) -> None:
         if not self._control.closed:

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from .._async.client import AsyncClient
+from .._core.progress import END, Interruptible
 from .._core.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, Options, Settings
 from .._core.timeouts import Timeout
 from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages, dump_as_given
 from .generator import AsyncGeneratorProvider, ProviderModelMixin
-from .pieces import END, ends_whole
+from .pieces import ends_whole
 
 __all__ = ["AIChatFree", "AsyncGeneratorProvider", "ProviderModelMixin"]
 
@@ -182,7 +183,7 @@ class AIChatFree(AsyncGeneratorProvider, ProviderModelMixin):
         async with made as client:
             call = client._generate_call(messages, model=cls.get_model(model), dump=dump_as_given)
             async with aclosing(client._open_stream(call)) as stream:
-                yield cast(str, stream)
+                yield cast(str, Interruptible(stream._control.close))
                 async for piece in stream:
                     yield piece
         yield END

@@ -6,14 +6,20 @@ Nothing is imported from them, and no class of theirs is inherited from.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 from .._core.log import logger as _log
+from .._core.progress import END, Interruptible, TextProgress
 from .._core.wire.addresses import split_userinfo
 from .._core.wire.messages import Messages
+from .._sync.whole import Whole
 from ..errors import InvalidRequestError
-from .pieces import END, Pieces
+
+LEAVE_SECONDS = 1.0
+"""How long closing waits for a step that Ctrl-C has broken off: it may have struck in asyncio's own code, and then
+nothing wakes that step up any more."""
 
 _T = TypeVar("_T")
 
@@ -69,7 +75,7 @@ class AsyncGeneratorProvider:
         """
         if kwargs.get("connector") is not None:
             raise InvalidRequestError("a connector belongs to one event loop: leave it out, or stay asynchronous")
-        return Pieces(_pull(lambda: cls.create_async_generator(model, messages, **kwargs)))
+        return Whole(_pull(lambda: cls.create_async_generator(model, messages, **kwargs)), TextProgress())
 
     @classmethod
     def create_function(cls, *args: Any, **kwargs: Any) -> Generator[str, None, None]:
@@ -149,27 +155,59 @@ def _say_once(provider: str, model: str) -> None:
     _log.warning("%s knows no model %.100r; it is only a label, since the server chooses the model", provider, model)
 
 
-def _pull(make: Callable[[], AsyncGenerator[str, None]]) -> Generator[str, None, None]:
+class _Read:
+    """The read that an event loop is run for, which another thread may interrupt."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.interrupted = False
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+
+    async def following(self, pieces: AsyncGenerator[str, None]) -> str | None:
+        """The next piece, None after the last one, or where the read is interrupted."""
+        self._task = asyncio.current_task()
+        try:
+            return None if self.interrupted else await anext(pieces, None)
+        except asyncio.CancelledError:
+            if not self.interrupted:
+                raise
+            return None
+        finally:
+            self._task = None
+
+    def interrupt(self) -> None:
+        """End the read, from any thread."""
+        self.interrupted = True
+        with suppress(RuntimeError):  # the loop is closed: nothing is read any more
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _pull(make: Callable[[], AsyncGenerator[str, None]]) -> Generator[Any, None, None]:
     """Draw the pieces out of an asynchronous generator, in an event loop of its own that runs while one is awaited."""
     pieces = make()
     loop = asyncio.new_event_loop()
-
-    async def following() -> str | None:
-        return await anext(pieces, None)
+    read = _Read(loop)
 
     async def end() -> None:
         # Ctrl-C leaves a task behind in the middle of its step, and a generator cannot be closed while it runs.
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if left and (await asyncio.wait(left, timeout=LEAVE_SECONDS))[1]:
+            return
         await pieces.aclose()
         await loop.shutdown_asyncgens()
 
     try:
-        while (piece := _run(loop, following)) is not None:
+        yield Interruptible(read.interrupt)
+        while (piece := _run(loop, lambda: read.following(pieces))) is not None:
             yield piece
-        yield END
+        if not read.interrupted:
+            yield END
     finally:
         try:
             _run(loop, end)

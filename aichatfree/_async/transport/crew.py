@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from ..._core.pacing import Item, MapResult, Window
@@ -35,23 +36,35 @@ class Crew:
         self._answer = answer
         self._feeder: asyncio.Task[Any] | None = None
         self._room = asyncio.Event()
-        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+        self._ended: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.halted = False
+        """Whether the results are not wanted any more."""
 
     async def next_result(self) -> MapResult | None:
         """The result that leaves next, None after the last. Prompts are taken as there is room for them."""
         if self._feeder is None:
             self._feeder = self._spawn(self._feed())
-        while True:
+        while not self.halted:
             if (result := self._window.pop()) is not None or not self._tasks:
                 self._room.set()
                 return result
             task = await self._ended.get()
+            if task is None:
+                break
             self._tasks.discard(task)
             outcome = task.result()
             if task is not self._feeder:
                 self._window.put(outcome)
                 self._room.set()
+        return None
+
+    def halt(self) -> None:
+        """Want no more results, and unblock whoever waits for one, from any thread: it gets None."""
+        self.halted = True
+        with suppress(RuntimeError):  # the loop is closed: nobody waits in it
+            self._loop.call_soon_threadsafe(self._ended.put_nowait, None)
 
     async def _feed(self) -> None:
         # One task reads all of the prompts: an async generator may hold a timeout or a scope open between them.

@@ -42,13 +42,13 @@ class Crew:
         self._answer = answer
         self._threads: list[Thread] = []
         self._items: SimpleQueue[tuple[Context, Item] | None] = SimpleQueue()
-        self._ended: SimpleQueue[MapResult | BaseException] = SimpleQueue()
+        self._ended: SimpleQueue[MapResult | BaseException | None] = SimpleQueue()
         self._under_way = 0
         self._halted = Event()
 
     def next_result(self) -> MapResult | None:
         """The result that leaves next, None after the last. Prompts are taken as there is room for them."""
-        while True:
+        while not self.halted:
             while not self._over and self._window.has_room:
                 try:
                     prompt = next(self._prompts)
@@ -58,7 +58,18 @@ class Crew:
                     self._send(self._window.take(prompt))
             if (result := self._window.pop()) is not None or not self._under_way:
                 return result
-            self._window.put(self._receive())
+            self._receive()
+        return None
+
+    @property
+    def halted(self) -> bool:
+        """Whether the results are not wanted any more."""
+        return self._halted.is_set()
+
+    def halt(self) -> None:
+        """Want no more results, and unblock whoever waits for one: it gets None."""
+        self._halted.set()
+        self._ended.put(None)
 
     def _send(self, item: Item) -> None:
         self._under_way += 1
@@ -74,12 +85,14 @@ class Crew:
                 self._threads.append(thread)
         self._items.put((copy_context(), item))
 
-    def _receive(self) -> MapResult:
+    def _receive(self) -> None:
         outcome = self._ended.get()
+        if outcome is None or self.halted:
+            return
         self._under_way -= 1
         if isinstance(outcome, BaseException):
             raise outcome
-        return outcome
+        self._window.put(outcome)
 
     def _work(self) -> None:
         while (work := self._items.get()) is not None:
