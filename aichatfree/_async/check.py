@@ -15,8 +15,9 @@ from .stream import AsyncStream
 async def check(client: BaseClient[Any, AsyncStream], timeout: Timeout | float | ClientTimeout | None) -> CheckReport:
     """See :meth:`AsyncClient.check`."""
     asker = client.with_options(**once(timeout))
-    auth = await _ask(asker, asker._auth_call(None))
-    reply = await _ask(asker, tiny_call(asker)) if auth.hopeful else None
+    calls = asker._auth_call(None), tiny_call(asker)  # while it is open: what is found later is reported, not raised
+    auth = await _ask(asker, calls[0])
+    reply = await _ask(asker, calls[1]) if auth.hopeful else None
     return report(client, auth, reply)
 
 

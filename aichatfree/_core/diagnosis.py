@@ -215,7 +215,9 @@ def _reachable(auth: Observation) -> CheckResult:
     if auth.status is not None:
         return CheckResult("reachable", "ok", f"an answer came after {_time(auth.seconds)}", seconds=auth.seconds)
     remedy = "do what that says, or give another server as base_url=... or AICHATFREE_BASE_URL"
-    return CheckResult("reachable", "failed", str(auth.error), remedy, auth.seconds)
+    if _was_closed(auth.error):
+        remedy = _STAY_OPEN
+    return CheckResult("reachable", "failed", _words(auth.error), remedy, auth.seconds)
 
 
 def _protocol(auth: Observation, reply: Observation | None) -> CheckResult:
@@ -225,11 +227,25 @@ def _protocol(auth: Observation, reply: Observation | None) -> CheckResult:
         return CheckResult("protocol", "ok", "it answers as a GeminiProChat server")
     if reply is not None and reply.speaks:
         return CheckResult("protocol", "ok", f"/api/generate answers as it should; /api/auth does not: {auth.error}")
-    return CheckResult("protocol", "failed", str(auth.error), _stranger_remedy(auth.error))
+    return CheckResult("protocol", "failed", _words(auth.error), _stranger_remedy(auth.error))
+
+
+_STAY_OPEN = "check again with a client that nobody closes meanwhile"
+
+
+def _was_closed(error: AIChatFreeError | None) -> bool:
+    """Whether the client, and not the server, has ended a request."""
+    return isinstance(error, StreamInterruptedError) and error.by_caller
+
+
+def _words(error: AIChatFreeError | None) -> str:
+    return "the client was closed during the check" if _was_closed(error) else str(error)
 
 
 def _stranger_remedy(error: AIChatFreeError) -> str:
     """What to do about an answer that does not come from the server itself, or not from such a server."""
+    if _was_closed(error):
+        return _STAY_OPEN
     if isinstance(error, NotFoundError):
         return "give the server's root as base_url=..., such as http://127.0.0.1:3000"
     if isinstance(error, RedirectError):
@@ -302,8 +318,9 @@ def _reply(reply: Observation) -> CheckResult:
         return CheckResult("reply", "ok", found, seconds=first)
     if isinstance(reply.error, (InvalidPasswordError, InvalidSignatureError)) or _upstream(reply).status == "failed":
         return _not_reached("reply")
-    remedy = "check again later, or use another server" if reply.past_signature else _stranger_remedy(reply.error)
-    return CheckResult("reply", "failed", str(reply.error), remedy, reply.seconds)
+    later = reply.past_signature and not _was_closed(reply.error)
+    remedy = "check again later, or use another server" if later else _stranger_remedy(reply.error)
+    return CheckResult("reply", "failed", _words(reply.error), remedy, reply.seconds)
 
 
 def _time(seconds: float) -> str:

@@ -15,8 +15,9 @@ from .stream import Stream
 def check(client: BaseClient[Any, Stream], timeout: Timeout | float | ClientTimeout | None) -> CheckReport:
     """See :meth:`Client.check`."""
     asker = client.with_options(**once(timeout))
-    auth = _ask(asker, asker._auth_call(None))
-    reply = _ask(asker, tiny_call(asker)) if auth.hopeful else None
+    calls = asker._auth_call(None), tiny_call(asker)  # while it is open: what is found later is reported, not raised
+    auth = _ask(asker, calls[0])
+    reply = _ask(asker, calls[1]) if auth.hopeful else None
     return report(client, auth, reply)
 
 

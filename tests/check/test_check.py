@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 from typing import Any
 
 import pytest
+from peers import Peer, Peers, sized
 
 from aichatfree import InvalidRequestError, Timeout
-from aichatfree._core.diagnosis import CheckReport
+from aichatfree._core.diagnosis import CheckReport, Observation
 from aichatfree.testing import Drop, Garbage, Reply, ScriptedServer, Stall
 
 AUTH_OK = Reply('{"code":0}')
@@ -273,3 +275,50 @@ def test_no_secret_is_shown(face: Any) -> None:
         shown = f"{report} {report!r} {json.dumps(report.to_dict())}"
         assert "HTTP 418" in shown
         assert not re.search("hunter2|s3cr3t|wr0ng|abcdef", shown)
+
+
+def close_from_elsewhere(face: Any, client: Any) -> None:
+    """Close a client while its thread or loop is waiting for something else."""
+    if face.is_async:
+        asyncio.run_coroutine_threadsafe(client.aclose(), face.loop).result(20)
+    else:
+        client.close()
+
+
+@pytest.mark.parametrize("during", [1, 2])
+def test_a_client_closed_meanwhile(face: Any, during: int) -> None:
+    """It is found and reported; only a client that was closed before is refused."""
+
+    def answer(peer: Peer) -> None:
+        if len(server.heads) == during:
+            close_from_elsewhere(face, client)
+            peer.wait_gone()
+        else:
+            peer.send(sized(b'{"code":0}'))
+
+    with Peers(answer) as server:
+        client = face.client(server.url)
+        report = check(face, client)
+        (found,) = failed(report)
+        assert found == ("reachable" if during == 1 else "reply")
+        assert report[found].explanation == "the client was closed during the check"
+        assert report[found].remedy == "check again with a client that nobody closes meanwhile"
+        with pytest.raises(InvalidRequestError, match="client is closed"):
+            check(face, client)
+
+
+def test_a_client_closed_between_the_two_requests(
+    face: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = face.client(server)
+    observed = Observation.of
+
+    def closing(*args: Any) -> Observation:
+        client._share.close()
+        return observed(*args)
+
+    monkeypatch.setattr(Observation, "of", closing)
+    report = check(face, client)
+    assert failed(report) == ["reply"]
+    assert report["reply"].explanation == "the client was closed during the check"
+    assert [request.path for request in server.requests] == ["/api/auth"]
