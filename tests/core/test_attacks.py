@@ -168,6 +168,50 @@ def test_userinfo_that_looks_like_a_scheme() -> None:
     assert hide_userinfo("http://a:p://w@host") == "http://***@host"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host/@me",
+        "http://host/?q=a@b",
+        "http://host/a@b/c@d",
+        "http://host?q=a@b",
+        "http://host#a@b",
+        "host/@me",
+        "http://localhost:3000/@me",
+        "http://127.0.0.1:3000/?user=a@b&time=12:30",
+        "https://[::1]:3000/@me",
+        "http://[::1]/@me",
+        "http://host/without",
+    ],
+)
+def test_an_at_sign_in_a_path_or_query_hides_nothing(url: str) -> None:
+    assert hide_userinfo(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://u:p@host/@me", "http://***@me"),  # the password may as well be "p@host/"
+        ("http://token@host/x", "http://***@host/x"),
+        ("http://user:12345/6@host", "http://***@host"),
+        ("http://us/er:pw@host", "http://***@host"),
+        ("http://user:p?w@host", "http://***@host"),
+        ("http://user:p#w@host/x", "http://***@host/x"),
+        ("user:p/w@host:8080", "***@host:8080"),
+        ("http://:pw/x@host", "http://***@host"),
+        ("http://u:p@w@host", "http://***@host"),
+        ("http://localhost@host", "http://***@host"),
+        ("http://10.0.0.1:pw/x@host", "http://***@host"),
+        ("http://@host", "http://***@host"),
+        ("http://u:p\nw@host", "http://***@host"),
+        ("http://", "http://"),
+        ("", ""),
+    ],
+)
+def test_what_may_be_a_password_is_hidden(url: str, shown: str) -> None:
+    assert hide_userinfo(url) == shown
+
+
 # --- Settings -------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,12 @@ MAX_SHOWN = 300
 _TELLING = 6
 """Characters of which a secret is no word that stands in an address anyhow."""
 
-_USERINFO = r"(?is)^([a-z][a-z0-9+.-]*://)?.*@"
+_SCHEME = r"(?i)[a-z][a-z0-9+.-]*://"
+_HOST_AND_PATH = (
+    r"(?is)(\[[0-9a-f:.%]*\]|localhost|[0-9]{1,3}(\.[0-9]{1,3}){3})(:[0-9]*)?[/?#]"
+    r"|[^:@/?#]+[/?#][^:]*@[^@]*\Z"
+)
+"""What holds an ``@`` and no user: an address that is nobody's name, or a name, and no colon as before a password."""
 
 
 def short(detail: object, secrets: Iterable[str] = ()) -> str:
@@ -150,5 +155,14 @@ def _texts(error: BaseException) -> Iterator[str]:
 
 
 def hide_userinfo(url: str) -> str:
-    """A URL without the user and password it may hold."""
-    return re.sub(_USERINFO, r"\1***@", url)
+    """A URL without the user and password it may hold.
+
+    People may have typed it: ``/``, ``?``, ``#`` and ``@`` stand in their passwords as they are, where a URL ends its
+    host. So all up to the last ``@`` is hidden, but where it can only be part of a path or a query.
+    """
+    scheme = re.match(_SCHEME, url)
+    begins = scheme.end() if scheme else 0
+    at = url.rfind("@", begins)
+    if at < 0 or re.compile(_HOST_AND_PATH).match(url, begins):
+        return url
+    return f"{url[:begins]}***{url[at:]}"
