@@ -8,12 +8,15 @@ Transfer-Encoding whose last coding is not "chunked", and anything that does not
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import aiohttp
 import pytest
+import requests
 from peers import Peer, Peers, chunk, chunked, head, sized
 
-from aichatfree import AIChatFreeError, StreamInterruptedError
+from aichatfree import AIChatFreeError, AsyncClient, Client, StreamInterruptedError
 
 LENGTH = b"Content-Length: 3\r\n"
 CHUNKS = b"3\r\none\r\n0\r\n\r\n"
@@ -130,6 +133,43 @@ def test_what_is_refused(face: Any, name: str) -> None:
         outcome = face.stream(face.client(server.url, max_retries=0))
     assert isinstance(outcome.error, AIChatFreeError), outcome.pieces
     assert outcome.text == outcome.error.partial == ""
+
+
+UNKNOWN_CODINGS = [name for name, data in REFUSED.items() if b"Transfer-Encoding:" in data and LENGTH not in data][:8]
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Internal Server Error"])
+@pytest.mark.parametrize("name", UNKNOWN_CODINGS)
+def test_a_coding_that_is_not_known(face: Any, name: str, status: bytes) -> None:
+    """An answer came, and nobody can read its body: the same error in both clients."""
+    with ended(REFUSED[name].replace(b"200 OK", status)) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0))
+    assert isinstance(outcome.error, StreamInterruptedError), outcome.error
+    assert outcome.stream.status_code == int(status[:3])
+
+
+MISREAD = [
+    name
+    for name, data in REFUSED.items()
+    if re.match(rb"(?i)HTTP/1.1 200 OK\r\n(Transfer-Encoding|Content-Length):", data) and "size" not in name
+]
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_is_refused_in_a_session_of_the_users(face: Any, name: str) -> None:
+    """Whatever the library makes of the head, framing is never given out as text."""
+
+    async def by_aiohttp(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            await AsyncClient(url, max_retries=0, session=session).generate("hi")
+
+    def by_requests(url: str) -> None:
+        with requests.Session() as session:
+            Client(url, max_retries=0, session=session).generate("hi")
+
+    with ended(REFUSED[name]) as server, pytest.raises(AIChatFreeError) as caught:
+        face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url))
+    assert caught.value.partial == ""
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["at once", "apart"])

@@ -62,11 +62,13 @@ class Framing(NamedTuple):
         chunked: It comes in chunks.
         length: Its length in bytes, if that was announced.
         keeps: The connection can serve another request afterwards.
+        unknown: The transfer coding that is not known here, so that nobody could tell the body from its framing.
     """
 
     chunked: bool
     length: int | None
     keeps: bool
+    unknown: str | None = None
 
 
 def head_end(data: bytes | bytearray, start: int = 0) -> int:
@@ -127,7 +129,7 @@ def framing_of(head: Head) -> Framing:
     """How the body of an answer to a POST is framed (RFC 9112, 6.3).
 
     Raises:
-        http.client.HTTPException: Its headers contradict themselves, or name a coding that is not known here.
+        http.client.HTTPException: Its headers contradict themselves.
     """
     codings = [coding.lower() for coding in head.values("transfer-encoding")]
     lengths = head.values("content-length")
@@ -139,7 +141,7 @@ def framing_of(head: Head) -> Framing:
         raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
     if codings and set(codings) != {"identity"}:
         if codings[-1] != "chunked" or codings.count("chunked") > 1 or not {"chunked", "identity"}.issuperset(codings):
-            raise http.client.HTTPException(f"the Transfer-Encoding {', '.join(codings)[:80]!r} is not known here")
+            return Framing(False, None, False, ", ".join(codings))
         return Framing(True, None, keeps and head.version > 10)
     if not lengths:
         return Framing(False, None, False)

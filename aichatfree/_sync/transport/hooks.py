@@ -93,6 +93,8 @@ class LimitedResponse(http.client.HTTPResponse):
     def body(self) -> Iterator[bytes]:
         """The body as it arrives, see :meth:`Inbox.body`."""
         assert self._inbox is not None
+        if self._framing.unknown is not None:
+            raise http.client.HTTPException(f"the transfer coding {self._framing.unknown[:80]!r} is not known here")
         yield from self._inbox.body(self._framing)
         self._whole = True
 

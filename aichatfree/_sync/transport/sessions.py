@@ -20,6 +20,7 @@ from ..._core.settings import Settings
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
 from .foreign import causes_of
+from .framing import Head, framing_of
 from .inbox import READ_SIZE
 
 _LEAST_SECONDS = 0.001
@@ -167,16 +168,27 @@ def _utf8(value: str) -> str:
         return value
 
 
-def _ends_early(response: requests.Response) -> bool:
-    """Whether http.client took a line that it could not read for the end of the head: the framing may follow it."""
-    message = getattr(getattr(response.raw, "_original_response", None), "msg", None)
-    return any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in getattr(message, "defects", ()))
+def _check_head(response: requests.Response) -> None:
+    """Refuse a head that http.client has read too leniently: its framing would be taken for text.
+
+    Raises:
+        http.client.HTTPException: It took a line that it could not read for the end of the head, which may go on behind
+            it, or made its choice among fields that contradict each other.
+    """
+    original = getattr(response.raw, "_original_response", None)
+    if type(original) is not http.client.HTTPResponse:
+        return  # a mock's
+    message = original.msg
+    if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in message.defects):
+        raise http.client.HTTPException("a line of its head is not a header field")
+    framing = framing_of(Head(original.version, original.status, "", list(message.items())))
+    if framing.chunked != bool(original.chunked):
+        raise http.client.HTTPException("its transfer coding is not known here")
 
 
 def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     """The body from a connection that is not ours: each read is limited as well as that can be done."""
-    if _ends_early(response):
-        raise http.client.HTTPException("a line of its head is not a header field")
+    _check_head(response)
     if was_read(response):
         if response.content:
             yield response.content
