@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import socket
+import struct
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ import aiohttp
 import psutil
 import pytest
 
-from aichatfree import AsyncClient, Client, RequestTimeoutError, StreamInterruptedError, Timeout
+from aichatfree import AsyncClient, Client, ConnectError, RequestTimeoutError, StreamInterruptedError, Timeout
 from aichatfree._async.transport.exchange import AiohttpExchange
 from aichatfree._sync.transport import connecting
 from aichatfree.testing import Pause, Reply, ScriptedServer, Stall
@@ -401,3 +402,49 @@ class TestLookup:
         server.enqueue(Reply("Hello"))
         with Client(server.url.replace("127.0.0.1", "localhost")) as client:
             assert client.generate("hi") == "Hello"
+
+
+def hang_up(sock: socket.socket, *, reset: bool) -> None:
+    if reset:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.fixture(params=[False, True], ids=["closed", "reset"])
+def no_tls(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port that takes whatever comes, accepts a CONNECT, and hangs up where TLS would begin."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                if sock.recv(65536).startswith(b"CONNECT"):
+                    sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    sock.recv(65536)
+                hang_up(sock, reset=request.param)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_connection_that_ends_before_tls_has_begun(face: Any, no_tls: int, proxied: bool) -> None:
+    """Something accepts connections there, and both clients say what it did then."""
+    here = f"127.0.0.1:{no_tls}"
+    url, options = ("https://example.invalid", {"proxy": f"http://{here}"}) if proxied else (f"https://{here}", {})
+    outcome = face.stream(face.client(url, max_retries=0, **options))
+    assert type(outcome.error) is ConnectError
+    words = str(outcome.error)
+    assert "no secure connection" in words or "the connection was closed before an answer came" in words
+    for untrue in ("nothing accepts", "Cannot connect", "None", "the proxy did not let"):
+        assert untrue not in words
+
+
+def test_a_port_where_nothing_listens(face: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for scheme in ("http", "https"):
+        outcome = face.stream(face.client(f"{scheme}://127.0.0.1:{port}", max_retries=0))
+        assert "nothing accepts connections there" in str(outcome.error)

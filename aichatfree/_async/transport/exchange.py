@@ -18,7 +18,7 @@ from ...errors import AIChatFreeError, InvalidRequestError, Phase
 from .answers import read_fields, reader_of
 from .framing import is_chunked
 from .hooks import Handler, Watched, adopt, arrived, current, forget_headers, unknown_aiohttp, watch
-from .problems import FOREIGN_ERRORS, answer_of, connect_problem
+from .problems import FOREIGN_ERRORS, answer_of, connect_problem, words_of
 from .sessions import LoopSession
 from .waiting import Sender, is_running, raise_apart
 
@@ -325,4 +325,6 @@ class AiohttpExchange:
             return interrupted(error, secrets)
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
-        return connect_failure(connect_problem(error), self.request.url, error, reused=self._reused, secrets=secrets)
+        return connect_failure(
+            connect_problem(error), self.request.url, words_of(error), reused=self._reused, secrets=secrets
+        )

@@ -30,10 +30,30 @@ def connect_problem(error: BaseException) -> ConnectProblem:
     causes = tuple(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
         return "descriptors"
+    cut = _cut_in_the_handshake(error)
+    if cut is not None:
+        return "reset" if cut.errno else "tls"
     for problem, kinds in _PROBLEMS:
         if any(isinstance(cause, kinds) for cause in causes):
             return problem
     return "reset"
+
+
+def _cut_in_the_handshake(error: BaseException) -> OSError | None:
+    """What ended a connection that was made, before TLS was: aiohttp says that it could not connect.
+
+    asyncio's own word for an end of the connection where TLS has not ended has no number.
+    """
+    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(error, aiohttp.ClientProxyConnectionError):
+        return None
+    cut = isinstance(error.os_error, ConnectionError) and not isinstance(error.os_error, ConnectionRefusedError)
+    return error.os_error if cut else None
+
+
+def words_of(error: BaseException) -> object:
+    """What is told of an exception: its own words, where those are true."""
+    cut = _cut_in_the_handshake(error)
+    return error if cut is None else str(cut) or "the connection ended before the TLS handshake did"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
