@@ -44,7 +44,7 @@ def _cut_in_the_handshake(error: BaseException) -> OSError | None:
 
     asyncio's own word for an end of the connection where TLS has not ended has no number.
     """
-    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(error, aiohttp.ClientProxyConnectionError):
+    if type(error) is not aiohttp.ClientConnectorError:  # the classes below it say what the trouble was
         return None
     cut = isinstance(error.os_error, ConnectionError) and not isinstance(error.os_error, ConnectionRefusedError)
     return error.os_error if cut else None
