@@ -8,6 +8,7 @@ Transfer-Encoding whose last coding is not "chunked", and anything that does not
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 import requests
 from peers import Peer, Peers, chunk, chunked, head, sized
 
-from aichatfree import AIChatFreeError, AsyncClient, Client, StreamInterruptedError
+from aichatfree import AIChatFreeError, AsyncClient, Client, RetryPolicy, StreamInterruptedError
+from aichatfree._async.transport import hooks
+from aichatfree._async.transport.framing import Framing
 
 LENGTH = b"Content-Length: 3\r\n"
 CHUNKS = b"3\r\none\r\n0\r\n\r\n"
@@ -172,10 +175,8 @@ def test_what_is_refused_in_a_session_of_the_users(face: Any, name: str) -> None
     assert caught.value.partial == ""
 
 
-@pytest.mark.parametrize("split", [False, True], ids=["at once", "apart"])
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_breaks_off(face: Any, name: str, split: bool) -> None:
-    """All that came before the fault is the reply's text so far, in the same packet or not."""
+def breaking(name: str, split: bool) -> Peers:
+    """A server whose reply breaks off, its head in a packet of its own or not."""
 
     def answer(peer: Peer) -> None:
         first, rest = (head("200 OK", "Transfer-Encoding: chunked"), BROKEN[name])
@@ -186,10 +187,79 @@ def test_what_breaks_off(face: Any, name: str, split: bool) -> None:
         peer.send(first + rest)
         peer.finish()
 
-    with Peers(answer) as server:
+    return Peers(answer)
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["at once", "apart"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_off(face: Any, name: str, split: bool) -> None:
+    """All that came before the fault is the reply's text so far, in the same packet or not."""
+    with breaking(name, split) as server:
         outcome = face.stream(face.client(server.url, max_retries=0))
     assert isinstance(outcome.error, StreamInterruptedError), outcome.error
     assert outcome.text == outcome.error.partial == "one"
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["at once", "apart"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_off_in_a_session_of_the_users(name: str, split: bool) -> None:
+    """aiohttp's own parser would lose the head of the answer with the chunk in front of the fault."""
+
+    async def main(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            client = AsyncClient(url, session=session)
+            pieces = []
+            with pytest.raises(StreamInterruptedError) as caught:
+                async for piece in client.stream("hi"):
+                    pieces.append(piece)
+            assert "".join(pieces) == caught.value.partial == "one"
+
+    with breaking(name, split) as server:
+        asyncio.run(main(server.url))
+        assert len(server.heads) == 1  # what has reached the caller is not asked for again
+
+
+class OwnRequest(aiohttp.ClientRequest):
+    """A request class of the user's."""
+
+
+@pytest.mark.parametrize("request_class", [aiohttp.ClientRequest, OwnRequest])
+def test_a_session_of_the_users_stays_as_it_is(request_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its middlewares see the request, a reply that broke off starts over, and its own requests are read by aiohttp."""
+    framed = 0
+
+    class Counted(Framing):
+        def __init__(self, *args: Any) -> None:
+            nonlocal framed
+            framed += 1
+            super().__init__(*args)
+
+    monkeypatch.setattr(hooks, "Framing", Counted)
+    answers = [
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\nzz",
+        sized(b"two"),
+        sized(b"own"),
+        sized(b"three"),
+    ]
+    seen: list[str] = []
+
+    async def see(request: aiohttp.ClientRequest, handler: Any) -> aiohttp.ClientResponse:
+        seen.append(request.url.path)
+        response: aiohttp.ClientResponse = await handler(request)
+        return response
+
+    async def main(url: str) -> None:
+        async with aiohttp.ClientSession(middlewares=[see], request_class=request_class) as session:
+            client = AsyncClient(url, session=session, retry=RetryPolicy(initial_delay=0.01))
+            assert await client.generate("hi") == "two"
+            async with session.get(f"{url}/own") as response:
+                assert await response.text() == "own"
+            assert await client.generate("hi") == "three"
+        assert seen == ["/api/generate", "/api/generate", "/own", "/api/generate"]
+
+    with Peers(lambda peer: peer.send(answers.pop(0))) as server:
+        asyncio.run(main(server.url))
+        assert (server.accepted, framed) == (2, 3)
 
 
 def test_a_bad_size_is_not_waited_upon(face: Any) -> None:

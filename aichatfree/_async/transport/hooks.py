@@ -101,6 +101,20 @@ class Watched(ResponseHandler):
         except ssl.SSLError:
             self.ended = False
 
+    def frame(self) -> None:
+        """Read the next answer with :class:`Framing`."""
+        if not hasattr(self._parser, "feed_data"):
+            raise unknown_aiohttp("ResponseHandler has no parser")
+        self._parser = Framing(self, self._parser)  # type: ignore[assignment]
+
+    @property
+    def framed(self) -> bool:
+        """Whether what arrives is read with :class:`Framing`."""
+        return isinstance(self._parser, Framing)
+
+    def read_more(self) -> None:
+        """Nothing: how much a session that is not ours reads at a time is its own matter."""
+
 
 class Handler(Watched):
     """The same, with the framing of this library."""
@@ -117,10 +131,8 @@ class Handler(Watched):
             self.data_received(early)
 
     def frame(self) -> None:
-        """Read the next answer with :class:`Framing`."""
-        if not hasattr(self._parser, "feed_data"):
-            raise unknown_aiohttp("ResponseHandler has no parser")
-        self._parser = Framing(self, self._parser)  # type: ignore[assignment]
+        """The same, and at the pace of small pieces again."""
+        super().frame()
         if self._reads_more:
             self._reads_more = False
             set_read_size(self.transport, READ_SIZE)
@@ -130,11 +142,6 @@ class Handler(Watched):
         if not self._reads_more:
             self._reads_more = True
             set_read_size(self.transport, LARGE_READ_SIZE)
-
-    @property
-    def framed(self) -> bool:
-        """Whether what arrives is read with :class:`Framing`."""
-        return isinstance(self._parser, Framing)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
@@ -149,7 +156,7 @@ class Handler(Watched):
 def adopt(connection: Any) -> None:
     """Make a :class:`Handler` of a connection's protocol; one of another make is left as it is."""
     protocol = connection.protocol
-    if type(protocol) is ResponseHandler:
+    if type(protocol) in (ResponseHandler, Watched):
         protocol.__class__ = Handler  # the connector has a fixed class for it
         set_read_size(protocol.transport, READ_SIZE)
 

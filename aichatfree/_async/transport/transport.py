@@ -18,6 +18,7 @@ from ..._core.settings import Settings
 from ..._core.wire.addresses import split_userinfo
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
+from .borrowed import framed
 from .exchange import AiohttpExchange
 from .hooks import LARGE_BODY, middlewares_of, session_options
 from .sessions import KEEP_ALIVE_SECONDS, LoopSession, MakeConnector, Sessions, belongs_to, make_connector
@@ -149,6 +150,7 @@ class AiohttpTransport:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """Headers and options for a session that may have its own mind."""
         options["raise_for_status"] = False  # what an error is, is decided by what its body says
+        middlewares = *middlewares_of(session), framed
         authorization = next((name for name in headers if name.lower() == "authorization"), None)
         if authorization is not None and (session.trust_env or session.auth is not None):
             # aiohttp refuses this header beside credentials of the session's, of which it would find some in a netrc.
@@ -160,7 +162,8 @@ class AiohttpTransport:
                 response: aiohttp.ClientResponse = await handler(request)
                 return response
 
-            options["middlewares"] = (*middlewares_of(session), authorize)
+            middlewares = *middlewares, authorize
+        options["middlewares"] = middlewares
         return headers, options
 
     def _route(self, url: str) -> _Route:
