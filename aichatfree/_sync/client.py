@@ -31,7 +31,8 @@ class Client(BaseClient[Transport, Stream]):
     Args:
         base_url: The server's root, such as ``http://127.0.0.1:3000``; by default ``AICHATFREE_BASE_URL``, then
             ``https://aichatfree.info``.
-        session: A ``requests.Session`` of your own to send through. It is used as it is and never closed.
+        session: A ``requests.Session`` of your own to send through. It is used as it is and never closed; answers with
+            more than 100 header fields are refused by the http.client under it.
         transport: Another way to send requests, see :class:`~aichatfree.Transport`. It is never closed.
         **options: See :class:`~aichatfree.Options`: ``secret``, ``password``, ``model``, ``timeout``,
             ``max_retries``, ``retry``, ``headers``, ``proxy``, ``verify``, ``trust_env``, ``max_reply_bytes``,

@@ -21,6 +21,7 @@ from urllib3.util import Retry
 import aichatfree
 from aichatfree import (
     Client,
+    ConnectError,
     InvalidPasswordError,
     InvalidRequestError,
     OverloadedError,
@@ -318,3 +319,12 @@ def test_a_framing_that_a_session_does_not_read_is_no_text(session: requests.Ses
         with pytest.raises(StreamInterruptedError):
             next(stream)
         assert stream.text == ""
+
+
+def test_a_session_knows_fewer_fields(session: requests.Session) -> None:
+    """http.client's bound, which is for the whole program: it is told, and documented, and not changed here."""
+    fields = [f"X-{number}: y" for number in range(150)]
+    with Peers(lambda peer: peer.send(sized(b"one", *fields))) as server:
+        assert Client(server.url, max_retries=0).generate("Hi") == "one"
+        with pytest.raises(ConnectError, match="got more than 100 headers"):
+            Client(server.url, session=session, max_retries=0).generate("Hi")
