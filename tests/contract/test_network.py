@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import requests
 import trustme
 from peers import Peer, Peers, head
 
 import aichatfree
-from aichatfree import ConnectError, InvalidRequestError
+from aichatfree import AsyncClient, Client, ConnectError, InvalidRequestError
 from aichatfree.testing import Drop, Pause, ProxyServer, Reply, ScriptedServer, Stall
 
 
@@ -138,6 +140,34 @@ class TestTLS:
         copy = pickle.loads(pickle.dumps(client))
         assert face.generate(copy)
         face.close(copy)
+
+    def test_a_reply_that_was_cut_in_a_session_of_the_users(
+        self, face: Any, authority: trustme.CA, ca_file: str
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        answers = ["cut", "whole"]
+
+        def answer(peer: Peer) -> None:
+            peer.send(head("200 OK") + b"Pay nobody, ")
+            if answers.pop(0) == "cut":
+                peer.sock.close()
+            else:
+                peer.finish()
+
+        def by_requests(url: str) -> str:
+            with requests.Session() as session:
+                return Client(url, session=session, verify=ca_file, max_retries=0).generate("hi")
+
+        async def by_aiohttp(url: str) -> str:
+            async with aiohttp.ClientSession() as session:
+                return await AsyncClient(url, session=session, verify=ca_file, max_retries=0).generate("hi")
+
+        with Peers(answer, tls=context) as server:
+            with pytest.raises(aichatfree.StreamInterruptedError) as caught:
+                face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url))
+            assert caught.value.partial == "Pay nobody, "
+            assert face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url)) == "Pay nobody, "
 
     @pytest.mark.parametrize("own", ["file", "context"])
     def test_a_reply_that_was_cut(self, face: Any, authority: trustme.CA, ca_file: str, own: str) -> None:

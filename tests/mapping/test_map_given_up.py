@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, closing
@@ -235,6 +238,30 @@ def test_closed_from_another_thread_than_the_loop(server: ScriptedServer) -> Non
     with pytest.raises(StreamInterruptedError):
         asyncio.run(asyncio.wait_for(read(), 20))
     closer.join()
+
+
+READ_IN_A_FORK = """
+import os, sys
+from aichatfree import Client, StreamInterruptedError
+results = Client(sys.argv[1]).map(["first", "first", "first"], concurrency=1)
+assert next(results).text == "yes"
+child = os.fork()
+if not child:
+    try:
+        next(results)
+    except StreamInterruptedError:
+        os._exit(7)  # it was told so, and does not wait for threads that its parent alone has
+    os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print([result.text for result in results])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is none on this system")
+def test_reading_on_in_a_fork(server: ScriptedServer) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", READ_IN_A_FORK, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("['yes', 'yes']\n", 0), done.stderr
 
 
 def test_it_is_still_a_generator(server: ScriptedServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
@@ -45,6 +46,7 @@ class Crew:
         self._ended: SimpleQueue[MapResult | BaseException | None] = SimpleQueue()
         self._under_way = 0
         self._halted = Event()
+        self._process = os.getpid()
 
     def next_result(self) -> MapResult | None:
         """The result that leaves next, None after the last. Prompts are taken as there is room for them."""
@@ -64,7 +66,7 @@ class Crew:
     @property
     def halted(self) -> bool:
         """Whether the results are not wanted any more."""
-        return self._halted.is_set()
+        return self._halted.is_set() or self._process != os.getpid()  # a fork has none of the threads
 
     def halt(self) -> None:
         """Want no more results, and unblock whoever waits for one: it gets None."""

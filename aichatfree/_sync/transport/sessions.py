@@ -20,7 +20,7 @@ from ..._core.settings import Settings
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
 from .foreign import causes_of
-from .framing import Head, framing_of
+from .framing import Framing, Head, framing_of
 from .inbox import READ_SIZE
 
 _LEAST_SECONDS = 0.001
@@ -168,27 +168,29 @@ def _utf8(value: str) -> str:
         return value
 
 
-def _check_head(response: requests.Response) -> None:
-    """Refuse a head that http.client has read too leniently: its framing would be taken for text.
+def _framing_in(response: requests.Response) -> Framing | None:
+    """How an answer is framed; None where it came from no connection.
 
     Raises:
-        http.client.HTTPException: It took a line that it could not read for the end of the head, which may go on behind
-            it, or made its choice among fields that contradict each other.
+        http.client.HTTPException: http.client has read the head too leniently, so that framing would be taken for
+            text: it took a line that it could not read for the end of the head, which may go on behind it, or made its
+            choice among fields that contradict each other.
     """
     original = getattr(response.raw, "_original_response", None)
     if type(original) is not http.client.HTTPResponse:
-        return  # a mock's
+        return None  # a mock's
     message = original.msg
     if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in message.defects):
         raise http.client.HTTPException("a line of its head is not a header field")
     framing = framing_of(Head(original.version, original.status, "", list(message.items())))
     if framing.chunked != bool(original.chunked):
         raise http.client.HTTPException("its transfer coding is not known here")
+    return framing
 
 
 def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     """The body from a connection that is not ours: each read is limited as well as that can be done."""
-    _check_head(response)
+    framing = _framing_in(response)
     if was_read(response):
         if response.content:
             yield response.content
@@ -196,6 +198,8 @@ def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     raw: Any = response.raw
     read = _read_of(raw)
     sock = _socket_of(raw)
+    if framing is not None and not framing.chunked and framing.length is None and hasattr(sock, "suppress_ragged_eofs"):
+        sock.suppress_ragged_eofs = False  # the end of the connection is to say that it is the end, and not a cut
     while True:
         if deadline.expired():
             raise TimeoutError("the limit passed")
