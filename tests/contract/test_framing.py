@@ -219,6 +219,23 @@ def test_what_breaks_off_in_a_session_of_the_users(name: str, split: bool) -> No
         assert len(server.heads) == 1  # what has reached the caller is not asked for again
 
 
+def test_a_connection_that_a_session_has_used_before() -> None:
+    """A client with a connector of the user's reads as strictly on it as on one of its own."""
+    answers = [chunked(b"first"), OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\nzz"]
+
+    async def main(url: str) -> None:
+        async with aiohttp.TCPConnector() as connector, aiohttp.ClientSession(connector=connector) as session:
+            assert await AsyncClient(url, session=session).generate("hi") == "first"
+            async with AsyncClient(url, connector=connector, max_retries=0) as client:
+                with pytest.raises(StreamInterruptedError) as caught:
+                    await client.generate("hi")
+                assert caught.value.partial == "one"
+
+    with Peers(lambda peer: peer.send(answers.pop(0))) as server:
+        asyncio.run(main(server.url))
+        assert server.accepted == 1
+
+
 class OwnRequest(aiohttp.ClientRequest):
     """A request class of the user's."""
 
