@@ -6,8 +6,7 @@ For those of ``aichatfree.server`` and ``aichatfree.gateway``, or any other::
     from aichatfree.integrations.prometheus import add_metrics
     from aichatfree.server import create_app
 
-    app = create_app("Hello!")
-    add_metrics(app)
+    app = create_app("Hello!", host="127.0.0.1", prepare=add_metrics)
     web.run_app(app, host="127.0.0.1", port=3000)
 """
 
@@ -21,6 +20,8 @@ from contextvars import ContextVar
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.aiohttp import make_aiohttp_handler
+
+from .._core.wire.outcome import outcome
 
 __all__ = ["add_metrics"]
 
@@ -38,7 +39,8 @@ def add_metrics(
     """Count and time the requests of an application, and serve the figures.
 
     Labels have few values: a path that no route matches is ``unmatched``, an unusual method ``other``; nothing that a
-    caller sends becomes a label. A request that its client gave up has the status ``cancelled``.
+    caller sends becomes a label. A request that its client gave up has the status ``cancelled``, and a reply of
+    ``aichatfree.server`` or ``aichatfree.gateway`` that broke off after its head has ``cut``.
 
     ================================================ ==============================================
     ``aichatfree_http_requests_total``               by method, route and status
@@ -103,6 +105,7 @@ class _Figures:
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         began = time.perf_counter()
         _began.set((id(request), began))
+        outcome.set("")
         status = "500"
         with self._in_progress.track_inprogress():
             try:
@@ -117,6 +120,7 @@ class _Figures:
                 raise
             finally:
                 route = _route(request)
+                status = outcome.get() or status
                 method = request.method if request.method in _METHODS else "other"
                 self._requests.labels(method, route, status).inc()
                 self._duration.labels(route).observe(time.perf_counter() - began)
