@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import collecting
 from .metrics import PATH, metrics_option, preparation
 from .options import Settings, examples, server_options
 from .report import Refusal
@@ -79,6 +80,7 @@ def serve(
     """Run a server of the protocol on this machine until Ctrl-C, with a model behind it (--upstream) or without."""
     from ..server import run
 
+    collecting.loaded()
     if not host.strip():
         raise Refusal("--host is empty, which would be every address: say 0.0.0.0 if that is meant")
     options = UpstreamOptions(**model)

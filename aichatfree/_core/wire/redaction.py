@@ -151,4 +151,4 @@ def _texts(error: BaseException) -> Iterator[str]:
 
 def hide_userinfo(url: str) -> str:
     """A URL without the user and password it may hold."""
-    return re.sub(_USERINFO, r"\1***@", url)
+    return re.sub(_USERINFO, r"\1***@", url) if "@" in url else url
