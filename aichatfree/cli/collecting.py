@@ -17,6 +17,8 @@ _usual: tuple[int, int, int] | None = None
 def starting() -> None:
     """The program is being loaded. Only for a program of our own: elsewhere, the collector is not ours to set."""
     global _usual  # noqa: PLW0603 - as there is one collector
+    if not hasattr(gc, "freeze"):  # another Python, with another collector
+        return
     _usual = gc.get_threshold()
     gc.set_threshold(_ENOUGH, *_usual[1:])
 
@@ -32,4 +34,5 @@ def loaded() -> None:
 
 def ending() -> None:
     """The program ends, and its memory with it: there is nothing to look for any more."""
-    gc.freeze()
+    if hasattr(gc, "freeze"):
+        gc.freeze()
