@@ -10,6 +10,7 @@ import click
 
 from .._core.history import Turn
 from ..errors import AIChatFreeError, InvalidRequestError
+from . import signals
 from .keeping import about, warn_not_kept, with_system
 from .printers import print_reply
 from .printing import console
@@ -109,7 +110,8 @@ class Chat:
         changed = False
         start: str | None = None
         try:
-            with ask() as stream:
+            # Here alone: what has come of a reply is kept whole, however often Ctrl-C is typed.
+            with signals.interruptible(), ask() as stream:
                 print_reply(stream, plain=self.plain)
         except KeyboardInterrupt:
             start = "Stopped."

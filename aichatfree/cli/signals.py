@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -42,6 +44,8 @@ class _State:
     """When it came."""
     goes_on = False
     """Whether the program goes on after Ctrl-C, so that people type it more than once and do not mean its end."""
+    instead: Callable[[], None] | None = None
+    """What Ctrl-C does in such a program while there is nothing that it could stop."""
 
 
 def arm() -> None:
@@ -60,10 +64,25 @@ def working(yes: bool) -> None:
     _State.working = yes
 
 
-def go_on() -> None:
-    """A program that goes on after Ctrl-C has dealt with one, if there was one: the next one is a first one again."""
+def go_on(instead: Callable[[], None]) -> None:
+    """A program that goes on after Ctrl-C has dealt with one, if there was one: the next one is a first one again.
+
+    Args:
+        instead: Called for each Ctrl-C outside :func:`interruptible`, where it raises nothing: nobody would expect it.
+    """
+    _State.instead = instead  # before the rest: from then on it may be called
     _State.received = None
     _State.goes_on = True
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What a program that goes on does here can be stopped: a Ctrl-C is an exception, and further ones are the same."""
+    instead, _State.instead = _State.instead, None
+    try:
+        yield
+    finally:
+        _State.instead = instead
 
 
 def received() -> int | None:
@@ -87,8 +106,12 @@ def _install(name: str, handler: Any) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if _State.goes_on and number == _State.received == signal.SIGINT and now - _State.since < _PATIENCE:
-        return  # it is being dealt with
+    if _State.goes_on and number == signal.SIGINT:
+        if number == _State.received and now - _State.since < _PATIENCE:
+            return  # it is being dealt with
+        if _State.received is None and _State.instead is not None:
+            _State.instead()
+            return
     if not _State.working or _State.received is not None:
         _end_now(number)
     _State.received, _State.since = number, now
