@@ -28,6 +28,8 @@ class Turn:
     def __init__(self) -> None:
         self.stream: Stream | None = None
         self.answer = ""
+        self.unseen: Stream | None = None
+        """Instead of the first, that of a reply which is shown when it is whole: nothing of it counts before."""
 
 
 class Kept:
@@ -67,10 +69,11 @@ class Kept:
         try:
             yield turn
         finally:
-            if turn.stream is not None and _log.isEnabledFor(logging.DEBUG):
+            timed = turn.stream or turn.unseen
+            if timed is not None and _log.isEnabledFor(logging.DEBUG):
                 from .timing import age_of_program, describe
 
-                _log.debug("%s", describe(turn.stream.stats, age_of_program()))
+                _log.debug("%s", describe(timed.stats, age_of_program()))
             answer = turn.answer or (turn.stream.text if turn.stream else "")
             if self._log and answer.strip():
                 self._add(self._talk.then(question, answer), client.base_url)
