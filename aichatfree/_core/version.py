@@ -8,13 +8,10 @@ from functools import lru_cache
 @lru_cache(maxsize=1)
 def version() -> str:
     """The installed version, ``"0"`` in a source tree that was never installed."""
-    from importlib.metadata import PackageNotFoundError, distribution  # ~10 ms: not at import, and only once
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed  # ~10 ms: not at import, and only once
 
     try:
-        found = distribution("aichatfree")
+        return installed("aichatfree")
     except PackageNotFoundError:
         return "0"
-    # Read here: found.version has the whole file parsed as an e-mail, the README in it as well, which takes longer.
-    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
-    number = f"\n{text}".partition("\nVersion:")[2].partition("\n")[0].strip()
-    return number or found.version

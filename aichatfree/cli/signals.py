@@ -48,6 +48,9 @@ class _State:
     """What Ctrl-C does in such a program while there is nothing that it could stop."""
 
 
+_state = _State()
+
+
 def arm() -> None:
     """From now on signals end the program quietly. What is ignored, as under ``nohup``, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
@@ -61,7 +64,7 @@ def arm() -> None:
 
 def working(yes: bool) -> None:
     """Say whether there is something to be ended in order."""
-    _State.working = yes
+    _state.working = yes
 
 
 def go_on(instead: Callable[[], None]) -> None:
@@ -70,24 +73,24 @@ def go_on(instead: Callable[[], None]) -> None:
     Args:
         instead: Called for each Ctrl-C outside :func:`interruptible`, where it raises nothing: nobody would expect it.
     """
-    _State.instead = instead  # before the rest: from then on it may be called
-    _State.received = None
-    _State.goes_on = True
+    _state.instead = instead  # before the rest: from then on it may be called
+    _state.received = None
+    _state.goes_on = True
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """What a program that goes on does here can be stopped: a Ctrl-C is an exception, and further ones are the same."""
-    instead, _State.instead = _State.instead, None
+    instead, _state.instead = _state.instead, None
     try:
         yield
     finally:
-        _State.instead = instead
+        _state.instead = instead
 
 
 def received() -> int | None:
     """The signal that is ending the program, if any."""
-    return _State.received
+    return _state.received
 
 
 def finish() -> None:
@@ -106,15 +109,15 @@ def _install(name: str, handler: Any) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if _State.goes_on and number == signal.SIGINT:
-        if number == _State.received and now - _State.since < _PATIENCE:
+    if _state.goes_on and number == signal.SIGINT:
+        if number == _state.received and now - _state.since < _PATIENCE:
             return  # it is being dealt with
-        if _State.received is None and _State.instead is not None:
-            _State.instead()
+        if _state.received is None and _state.instead is not None:
+            _state.instead()
             return
-    if not _State.working or _State.received is not None:
+    if not _state.working or _state.received is not None:
         _end_now(number)
-    _State.received, _State.since = number, now
+    _state.received, _state.since = number, now
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     warnings.simplefilter("ignore")  # of coroutines, say, that now nobody is going to await
@@ -151,7 +154,7 @@ def _continue(number: int, frame: FrameType | None) -> None:
 def _unraisable(unraisable: Any) -> None:
     """An exception of ours that came up where Python drops exceptions, in ``__del__``, is raised once more."""
     if isinstance(unraisable.exc_value, (KeyboardInterrupt, Terminated)):
-        number, _State.received = _State.received, None
+        number, _state.received = _state.received, None
         again = threading.Timer(0.01, os.kill, [os.getpid(), number or signal.SIGINT])  # when this hook is done
         again.daemon = True
         again.start()
