@@ -15,13 +15,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.aiohttp import make_aiohttp_handler
-
-from .._core.wire.outcome import outcome
 
 __all__ = ["add_metrics"]
 
@@ -30,6 +28,8 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _began: ContextVar[tuple[int, float]] = ContextVar("aichatfree_metrics_began", default=(0, 0.0))
 _PATHS = frozenset({"/", "/api/generate", "/api/auth", "/healthz"})
 """Of the servers of this protocol: told apart even where one handler takes every path."""
+_OUTCOME = "aichatfree_outcome"
+"""The variable in which it is told: found by its name, since an integration knows public names only."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -105,7 +105,6 @@ class _Figures:
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         began = time.perf_counter()
         _began.set((id(request), began))
-        outcome.set("")
         status = "500"
         with self._in_progress.track_inprogress():
             try:
@@ -120,7 +119,7 @@ class _Figures:
                 raise
             finally:
                 route = _route(request)
-                status = outcome.get() or status
+                status = _outcome() or status
                 method = request.method if request.method in _METHODS else "other"
                 self._requests.labels(method, route, status).inc()
                 self._duration.labels(route).observe(time.perf_counter() - began)
@@ -129,6 +128,11 @@ class _Figures:
         number, began = _began.get()
         if number == id(request):  # else it never came as far as the middleware
             self._first_byte.labels(_route(request)).observe(time.perf_counter() - began)
+
+
+def _outcome() -> str:
+    """What a server of this package says of a reply whose status had gone out; each request is a task of its own."""
+    return next((str(value) for told, value in copy_context().items() if told.name == _OUTCOME), "")
 
 
 def _route(request: web.Request) -> str:
