@@ -21,6 +21,7 @@ import pytest
 
 import aichatfree
 from aichatfree import errors
+from aichatfree.server import LocalServer
 
 PACKAGE = Path(aichatfree.__file__).parent
 ROOT = Path(__file__).parent.parent
@@ -521,6 +522,42 @@ def test_a_client_imports_no_heavy_helpers() -> None:
     own = loaded_by("from aichatfree import Client") - loaded_by("import requests")
     assert "aichatfree._sync.client" in own
     assert not own & {"dataclasses", "inspect", "concurrent.futures"}
+
+
+def loaded_by_the_command(*args: str, home: Path) -> set[str]:
+    """What a command loads in an environment of its own; its output goes nowhere."""
+    code = (
+        "import io, os; os.environ = {'HOME': %r}; sys.stdout = io.StringIO()\n"
+        "from aichatfree.cli import main; status = main(%r); sys.stdout = sys.__stdout__; assert status == 0, status"
+    )
+    return loaded_by(code % (str(home), list(args)))
+
+
+def test_the_version_of_the_command_costs_nothing(tmp_path: Path) -> None:
+    assert loaded_by_the_command("--version", home=tmp_path) == {"__future__", "aichatfree", "aichatfree.cli"}
+
+
+NOT_FOR_ASK = {
+    *("aiohttp", "asyncio", "concurrent", "dataclasses", "difflib", "getpass", "html", "logging.handlers"),
+    *("markdown_it", "multiprocessing", "platformdirs", "prometheus_client", "prompt_toolkit", "rich", "sqlite3"),
+    *("subprocess", "tomllib"),
+}
+
+
+def test_a_question_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Beside the two libraries that it stands on; with the conversation kept, as there is one."""
+    with LocalServer("Hello!") as server:
+        loaded = loaded_by_the_command("ask", "x", "--base-url", server.url, home=tmp_path)
+    assert list(tmp_path.rglob("conversations/*.json")), "the conversation is kept"
+    own = loaded - loaded_by("import requests, click")
+    assert "aichatfree.cli.ask" in own
+    assert {name for name in own if {name, name.partition(".")[0]} & NOT_FOR_ASK} == set()
+    ours = {name.removeprefix("aichatfree.") for name in own if name.startswith("aichatfree.")}
+    assert {name.partition(".")[0] for name in ours} == {"_core", "_sync", "cli", "errors"}
+    assert {name.removeprefix("cli.") for name in ours if name.startswith("cli.")} == {
+        *("ask", "borrowed", "collecting", "config", "filter", "folders", "keeping", "keyboard", "options", "printers"),
+        *("program", "proxies", "reading", "report", "signals", "store", "talk", "talk_file", "terminal"),
+    }
 
 
 def test_importing_changes_nothing_but_a_quiet_logger() -> None:

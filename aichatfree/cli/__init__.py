@@ -27,9 +27,10 @@ def main(args: list[str] | None = None) -> int:
         return _print_version()
     if args is not None:
         return _run(args)
-    from . import signals
+    from . import collecting, signals
     from .borrowed import abandon_all
 
+    collecting.starting()
     signals.arm()
     try:
         status = _run(None)
@@ -41,6 +42,7 @@ def main(args: list[str] | None = None) -> int:
         signals.working(False)
         status = 128 + error.number
     abandon_all()
+    collecting.ending()
     signals.finish()
     return status
 

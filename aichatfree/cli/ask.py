@@ -74,7 +74,9 @@ def ask(
             return _print_json(client, messages, turn)
         if no_stream:
             try:
-                turn.answer = client.generate(messages)
+                # What client.generate does, which does not tell how long it took.
+                turn.unseen = client._open_stream(client._generate_call(messages, model=None, restartable=True))
+                turn.answer = turn.unseen.until_done()
                 print_reply([turn.answer], plain=plain)
             except AIChatFreeError as error:
                 turn.answer = error.partial

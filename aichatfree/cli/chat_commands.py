@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError
+from . import signals
 from .report import Refusal
 from .talk import Talk
 from .talk_file import TalkFile
@@ -64,7 +65,9 @@ def _file(chat: Chat, argument: str) -> None:
         from .reading import read_text
 
         try:
-            chat.attached.append((argument, read_text(str(_path(argument)))))
+            with signals.interruptible():  # whatever may stand under that name
+                text = read_text(str(_path(argument)))
+            chat.attached.append((argument, text))
         except Refusal as error:
             raise InvalidRequestError(error.message) from error
     names = ", ".join(f"{name} ({len(text)} characters)" for name, text in chat.attached)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
@@ -54,15 +55,25 @@ class Input:
             KeyboardInterrupt: Ctrl-C; what was typed is in the history.
             InvalidRequestError: What was typed is not text in the encoding of this terminal.
         """
-        signals.go_on()
+        signals.go_on(self._interrupted)
         with editing():
-            typed = self._session.prompt()
+            # Ctrl-C as a signal comes by way of our handler: the editor's own is not there yet while it starts and not
+            # any more while it ends, and it lets Python's take its place for a moment.
+            typed = self._session.prompt(handle_sigint=False)
         try:
             return as_text(typed)
         except UnicodeDecodeError:
             raise InvalidRequestError(
                 "this could not be read as text and was not sent: start aichatfree in a UTF-8 locale, as LC_ALL=C.UTF-8"
             ) from None
+
+    def _interrupted(self) -> None:
+        """Ctrl-C has come as a signal: the same as the key, if there is a prompt; otherwise there is nothing to do."""
+        app = self._session.app
+        loop = app.loop
+        if loop is not None and app.is_running:
+            with suppress(RuntimeError):  # it has just been closed
+                loop.call_soon_threadsafe(app.key_processor.send_sigint)
 
 
 def _keys() -> KeyBindings:

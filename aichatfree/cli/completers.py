@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +22,7 @@ MODELS = (
     "gemini-1.5-pro",
     "gemini-1.5-flash",
 )
-"""Models that people name; a server of Ollama's or another has others."""
+"""Models of Gemini that people name."""
 
 _TITLES = 50
 """Of so many conversations, the newest ones, a shell is told what they are about."""
@@ -76,7 +76,15 @@ def _ids_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]
+    upstream, _, url = str(ctx.params.get("upstream") or "gemini").partition(":")
+    names: Sequence[str] = ()  # of another upstream only its server knows them
+    if upstream == "gemini":
+        names = MODELS
+    elif upstream == "ollama":
+        from .ollama_models import ollama_models
+
+        names = ollama_models(url)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def _upstreams(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import stat
-import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from .._core.wire.redaction import hide_userinfo
 from .folders import user_folder
 from .report import Refusal, os_words
 from .terminal import complain
-
-# The same parser under two names: it entered the standard library with 3.11.
-_toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 Value = str | float | bool
 
@@ -95,8 +89,10 @@ def _expanded(name: str) -> Path:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Value]:
+    import tomllib  # it takes a while, and there may be no file
+
     try:
-        settings: dict[str, Value] = _toml.loads(text)
+        settings: dict[str, Value] = tomllib.loads(text)
     except RecursionError as error:
         raise Refusal(f'{path} is nested too deeply: write settings as base_url = "http://..."') from error
     except ValueError as error:
@@ -110,6 +106,8 @@ def _problems(path: Path, settings: dict[str, Value]) -> dict[str, str]:
     for name, value in settings.items():
         kinds = KINDS.get(name)
         if kinds is None:
+            from difflib import get_close_matches
+
             alike = get_close_matches(name, KINDS, n=1)
             advice = f"; did you mean {alike[0]}?" if alike else ""
             problems[name] = f"{path} has the unknown setting {name!r}: there are {', '.join(KINDS)}{advice}"

@@ -11,16 +11,17 @@ _STEERING = (
     "\x7f-\x9f"  # DEL, and C1: a single character that begins a command, as ESC with its letter does
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # bidi: one that is not closed turns the rest of the line around
 )
-_CONTROLS = re.compile(f"[{_STEERING}]")
-_CONTROLS_BUT_RETURN = re.compile(f"(?!\r)[{_STEERING}]")
-_NEWLINES = re.compile("\r\n?|[\u2028\u2029]")
-_COLOURS_OR_CONTROLS = re.compile(f"(\x1b\\[[0-9;]*m)|[{_STEERING}]")
-_NOT_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+# They are compiled when they are used for the first time: that takes a while, and into a pipe goes the exact text.
+_CONTROLS = f"[{_STEERING}]"
+_CONTROLS_BUT_RETURN = f"(?!\r)[{_STEERING}]"
+_NEWLINES = "\r\n?|[\u2028\u2029]"
+_COLOURS_OR_CONTROLS = f"(\x1b\\[[0-9;]*m)|[{_STEERING}]"
+_NOT_IN_JSON = "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]"
 
 
 def visible(text: str) -> str:
     """``text`` with nothing in it that a terminal would obey but tabs and newlines, of whatever kind they were."""
-    return _CONTROLS.sub(REPLACEMENT, _NEWLINES.sub("\n", text))
+    return re.sub(_CONTROLS, REPLACEMENT, re.sub(_NEWLINES, "\n", text))
 
 
 class Cleaner:
@@ -43,17 +44,17 @@ class Cleaner:
 
 def edited(text: str) -> str:
     """What a line editor shows of what is typed; it moves to the beginning of a line by carriage returns."""
-    return _CONTROLS_BUT_RETURN.sub(REPLACEMENT, text)
+    return re.sub(_CONTROLS_BUT_RETURN, REPLACEMENT, text)
 
 
 def one_line(text: str) -> str:
     """``text`` on one line, with nothing in it that a terminal would obey."""
-    return _CONTROLS.sub(REPLACEMENT, " ".join(text.split()))
+    return re.sub(_CONTROLS, REPLACEMENT, " ".join(text.split()))
 
 
 def coloured(text: str) -> str:
     """What our own renderer composed: its colours pass, and no other command of a terminal."""
-    return _COLOURS_OR_CONTROLS.sub(lambda found: found[1] or REPLACEMENT, text)
+    return re.sub(_COLOURS_OR_CONTROLS, lambda found: found[1] or REPLACEMENT, text)
 
 
 def escape_json(text: str) -> str:
@@ -62,4 +63,4 @@ def escape_json(text: str) -> str:
     Args:
         text: JSON, in which C0 is escaped already.
     """
-    return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_NOT_IN_JSON, lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .metrics import PATH, metrics_option, preparation
 from .options import Settings, connection_options, examples
 from .report import Refusal
 
@@ -57,6 +58,7 @@ DEFAULT_PORT = 8787
     metavar="N",
     help="How often a call is tried again before its first piece; 0 leaves that to the caller. By default 2.",
 )
+@metrics_option
 @connection_options
 def gateway(
     host: str,
@@ -65,6 +67,7 @@ def gateway(
     allow_origins: tuple[str, ...],
     max_concurrent: int,
     max_retries: int | None,
+    metrics: bool,
     settings: Settings,
 ) -> int:
     """Serve the OpenAI API on this machine, answered by an AIChatFree server, until Ctrl-C.
@@ -76,6 +79,7 @@ def gateway(
     from .. import AsyncClient
     from ..gateway.local import run
 
+    prepare = preparation(metrics)
     more: dict[str, Any] = {} if max_retries is None else {"max_retries": max_retries}
     settings.client(**more).close()  # refuses what cannot work, in terms of the command line
     if settings.timeout is not None:
@@ -85,6 +89,9 @@ def gateway(
     )
 
     def tell(url: str) -> None:
+        if metrics:
+            with_it = ", with the key" if settings.gateway_key else ""
+            click.echo(f"Figures for Prometheus are on {url.removesuffix('/v1')}{PATH}{with_it}", err=True)
         guarded = "with a key" if settings.gateway_key else "without a key, for this machine only"
         click.echo(f"Serving the OpenAI API on {url} (Ctrl-C ends it; {guarded})", err=True)
         click.echo(f"It asks {client.base_url}. Try: curl {url}/models", err=True)
@@ -101,6 +108,7 @@ def gateway(
             host=host,
             port=port,
             max_concurrent=max_concurrent,
+            prepare=prepare,
             on_start=tell,
         )
     except ValueError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._core.settings import DEFAULT_MAX_MESSAGES
@@ -23,12 +22,14 @@ _log = logging.getLogger("aichatfree")
 _TURNS_SENT = (DEFAULT_MAX_MESSAGES - 1) // 2
 
 
-@dataclass
 class Turn:
     """A question on its way: what comes of it is in one or the other."""
 
-    stream: Stream | None = None
-    answer: str = ""
+    def __init__(self) -> None:
+        self.stream: Stream | None = None
+        self.answer = ""
+        self.unseen: Stream | None = None
+        """Instead of the first, that of a reply which is shown when it is whole: nothing of it counts before."""
 
 
 class Kept:
@@ -54,7 +55,7 @@ class Kept:
 
     def messages(self, question: str) -> list[dict[str, str]]:
         """What to send to ask the next question."""
-        talk = replace(self._talk, turns=self._talk.turns[-_TURNS_SENT:], unanswered=None)
+        talk = self._talk.replace(turns=self._talk.turns[-_TURNS_SENT:], unanswered=None)
         said: list[dict[str, str]] = talk.to_dict()["messages"]
         return [*said, {"role": "user", "content": question}]
 
@@ -68,10 +69,11 @@ class Kept:
         try:
             yield turn
         finally:
-            if turn.stream is not None and _log.isEnabledFor(logging.DEBUG):
+            timed = turn.stream or turn.unseen
+            if timed is not None and _log.isEnabledFor(logging.DEBUG):
                 from .timing import age_of_program, describe
 
-                _log.debug("%s", describe(turn.stream.stats, age_of_program()))
+                _log.debug("%s", describe(timed.stats, age_of_program()))
             answer = turn.answer or (turn.stream.text if turn.stream else "")
             if self._log and answer.strip():
                 self._add(self._talk.then(question, answer), client.base_url)
@@ -79,7 +81,7 @@ class Kept:
     def _add(self, talk: Talk, base_url: str) -> None:
         try:
             if self._record is None:
-                Store.of_user().add(replace(talk, more=about(base_url)))
+                Store.of_user().add(talk.replace(more=about(base_url)))
             else:
                 self._record.save(talk)
         except (OSError, InvalidRequestError) as error:
@@ -107,7 +109,7 @@ def with_system(talk: Talk, system: str | None) -> Talk:
         return talk
     before = f"; it was: {one_line(talk.system)}" if talk.system else ""
     complain(f"the system message of this conversation is now: {one_line(system) or 'none'}{before}")
-    return replace(talk, system=system or None)
+    return talk.replace(system=system or None)
 
 
 def about(base_url: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .._core.wire.frozen import Frozen
 from ..errors import InvalidRequestError
+from . import collecting
 from .config import read_config
 from .keyboard import read_secret
 from .proxies import spare_loopback
@@ -65,20 +66,47 @@ verbose_option = click.option(
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Frozen):
     """What options, environment and config file say, and where each of it comes from."""
 
-    base_url: str | None = None
-    secret: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-    proxy: str | None = field(default=None, repr=False)
-    timeout: float | None = None
-    system: str | None = None
-    log: bool = True
-    gateway_key: str | None = field(default=None, repr=False)
-    upstream_key: str | None = field(default=None, repr=False)
-    sources: dict[str, str] = field(default_factory=dict)
+    _hidden = frozenset({"secret", "password", "proxy", "gateway_key", "upstream_key"})
+
+    base_url: str | None
+    secret: str | None
+    password: str | None
+    proxy: str | None
+    timeout: float | None
+    system: str | None
+    log: bool
+    gateway_key: str | None
+    upstream_key: str | None
+    sources: dict[str, str]
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        secret: str | None = None,
+        password: str | None = None,
+        proxy: str | None = None,
+        timeout: float | None = None,
+        system: str | None = None,
+        log: bool = True,
+        gateway_key: str | None = None,
+        upstream_key: str | None = None,
+        sources: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            base_url=base_url,
+            secret=secret,
+            password=password,
+            proxy=proxy,
+            timeout=timeout,
+            system=system,
+            log=log,
+            gateway_key=gateway_key,
+            upstream_key=upstream_key,
+            sources=sources or {},
+        )
 
     def client(self, **more: Any) -> Client:
         """The client for these settings.
@@ -91,6 +119,7 @@ class Settings:
         """
         from .. import Client
 
+        collecting.loaded()
         if self.timeout is not None:
             more["timeout"] = self.timeout
         try:

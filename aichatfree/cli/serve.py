@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import collecting
+from .metrics import PATH, metrics_option, preparation
 from .options import Settings, examples, server_options
 from .report import Refusal
 from .server_log import ServerLog
@@ -60,6 +62,7 @@ PROBE_SECONDS = 30.0
     is_flag=True,
     help="Serve the OpenAI API as well, under /v1. Its key: AICHATFREE_GATEWAY_KEY, or gateway_key in the file.",
 )
+@metrics_option
 @server_options
 def serve(
     host: str,
@@ -70,12 +73,14 @@ def serve(
     no_page: bool,
     allow_origin: tuple[str, ...],
     gateway: bool,
+    metrics: bool,
     settings: Settings,
     **model: Any,
 ) -> int:
     """Run a server of the protocol on this machine until Ctrl-C, with a model behind it (--upstream) or without."""
     from ..server import run
 
+    collecting.loaded()
     if not host.strip():
         raise Refusal("--host is empty, which would be every address: say 0.0.0.0 if that is meant")
     options = UpstreamOptions(**model)
@@ -83,6 +88,7 @@ def serve(
         raise Refusal("--no-probe is for a model, and there is none: say which with --upstream")
     if options.upstream is not None and reply is not None:
         raise Refusal("--reply and --upstream exclude each other: either the text is given, or a model makes it")
+    prepare = preparation(metrics)
     upstream = options.make(settings.upstream_key)
     if upstream is not None and max_concurrent is None:
         max_concurrent = MAX_CONCURRENT
@@ -93,6 +99,8 @@ def serve(
         if api is not None:
             _ask_itself(api, url, settings, options.model)
             click.echo(f"The OpenAI API is on {url}/v1", err=True)
+        if metrics:
+            click.echo(f"Figures for Prometheus are on {url}{PATH}", err=True)
         wants = [name for name in ("password", "secret") if getattr(settings, name)]
         guarded = f", with {' and '.join(wants)}" if wants else ""
         browser = "" if no_page else ", or open it in a browser"
@@ -113,6 +121,7 @@ def serve(
                 max_concurrent=max_concurrent,
                 page=not no_page,
                 subapps=None if api is None else {"/v1": api},
+                prepare=prepare,
                 on_start=tell,
                 beside=None if upstream is None or no_probe else lambda: _probe(upstream),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 
 from .._core.history import Turn
 from ..errors import AIChatFreeError, InvalidRequestError
+from . import signals
 from .keeping import about, warn_not_kept, with_system
 from .printers import print_reply
 from .printing import console
@@ -73,7 +73,7 @@ class Chat:
 
     def set_system(self, text: str | None) -> None:
         """Go on with another system message, or none."""
-        self._change(replace(self.talk, system=text))
+        self._change(self.talk.replace(system=text))
         self.keep()
 
     def _change(self, talk: Talk) -> None:
@@ -84,7 +84,7 @@ class Chat:
         """Ask, and show the reply. The question is kept before it is asked, whatever may happen then."""
         text = "\n\n".join([*(attached.strip("\n") for _, attached in self.attached), text])
         self.attached.clear()
-        self.talk = replace(self.talk, unanswered=text)
+        self.talk = self.talk.replace(unanswered=text)
         self.keep()
         self._show(lambda: self.conversation.stream(text), replaces=False)
 
@@ -101,7 +101,7 @@ class Chat:
         if not self.talk.turns:
             raise InvalidRequestError("there is no turn to undo")
         question = self.talk.turns[-1].user
-        self._change(replace(self.talk, turns=self.talk.turns[:-1], unanswered=None))
+        self._change(self.talk.replace(turns=self.talk.turns[:-1], unanswered=None))
         self.keep()
         return question
 
@@ -110,7 +110,8 @@ class Chat:
         changed = False
         start: str | None = None
         try:
-            with ask() as stream:
+            # Here alone: what has come of a reply is kept whole, however often Ctrl-C is typed.
+            with signals.interruptible(), ask() as stream:
                 print_reply(stream, plain=self.plain)
         except KeyboardInterrupt:
             start = "Stopped."
@@ -133,7 +134,7 @@ class Chat:
         turns = self.talk.turns
         if changed:
             turns = (*(turns[:-1] if replaces else turns), Turn(*said[-2:]))
-        self.talk = replace(self.talk, turns=turns, unanswered=self.conversation.unanswered)
+        self.talk = self.talk.replace(turns=turns, unanswered=self.conversation.unanswered)
         self.keep()
         return changed
 
@@ -168,8 +169,8 @@ class Chat:
         try:
             if self._record is None:
                 about_it = {**self.talk.more, **about(self.client.base_url)}
-                self._record = Store.of_user().add(replace(self.talk, more=about_it))
-                self.talk = replace(self.talk, more={**about_it, "id": self._record.id})
+                self._record = Store.of_user().add(self.talk.replace(more=about_it))
+                self.talk = self.talk.replace(more={**about_it, "id": self._record.id})
             else:
                 self.talk = self._record.save(self.talk)
         except (OSError, InvalidRequestError) as error:

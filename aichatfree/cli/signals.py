@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -42,6 +44,11 @@ class _State:
     """When it came."""
     goes_on = False
     """Whether the program goes on after Ctrl-C, so that people type it more than once and do not mean its end."""
+    instead: Callable[[], None] | None = None
+    """What Ctrl-C does in such a program while there is nothing that it could stop."""
+
+
+_state = _State()
 
 
 def arm() -> None:
@@ -57,18 +64,33 @@ def arm() -> None:
 
 def working(yes: bool) -> None:
     """Say whether there is something to be ended in order."""
-    _State.working = yes
+    _state.working = yes
 
 
-def go_on() -> None:
-    """A program that goes on after Ctrl-C has dealt with one, if there was one: the next one is a first one again."""
-    _State.received = None
-    _State.goes_on = True
+def go_on(instead: Callable[[], None]) -> None:
+    """A program that goes on after Ctrl-C has dealt with one, if there was one: the next one is a first one again.
+
+    Args:
+        instead: Called for each Ctrl-C outside :func:`interruptible`, where it raises nothing: nobody would expect it.
+    """
+    _state.instead = instead  # before the rest: from then on it may be called
+    _state.received = None
+    _state.goes_on = True
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """What a program that goes on does here can be stopped: a Ctrl-C is an exception, and further ones are the same."""
+    instead, _state.instead = _state.instead, None
+    try:
+        yield
+    finally:
+        _state.instead = instead
 
 
 def received() -> int | None:
     """The signal that is ending the program, if any."""
-    return _State.received
+    return _state.received
 
 
 def finish() -> None:
@@ -87,11 +109,15 @@ def _install(name: str, handler: Any) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if _State.goes_on and number == _State.received == signal.SIGINT and now - _State.since < _PATIENCE:
-        return  # it is being dealt with
-    if not _State.working or _State.received is not None:
+    if _state.goes_on and number == signal.SIGINT:
+        if number == _state.received and now - _state.since < _PATIENCE:
+            return  # it is being dealt with
+        if _state.received is None and _state.instead is not None:
+            _state.instead()
+            return
+    if not _state.working or _state.received is not None:
         _end_now(number)
-    _State.received, _State.since = number, now
+    _state.received, _state.since = number, now
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     warnings.simplefilter("ignore")  # of coroutines, say, that now nobody is going to await
@@ -128,7 +154,7 @@ def _continue(number: int, frame: FrameType | None) -> None:
 def _unraisable(unraisable: Any) -> None:
     """An exception of ours that came up where Python drops exceptions, in ``__del__``, is raised once more."""
     if isinstance(unraisable.exc_value, (KeyboardInterrupt, Terminated)):
-        number, _State.received = _State.received, None
+        number, _state.received = _state.received, None
         again = threading.Timer(0.01, os.kill, [os.getpid(), number or signal.SIGINT])  # when this hook is done
         again.daemon = True
         again.start()

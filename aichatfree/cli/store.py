@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InvalidRequestError
@@ -52,7 +51,6 @@ class Store:
         Raises:
             OSError: The folder cannot be written.
         """
-        self.prepare()
         record = Record(self, "")
         record.save(talk)
         return record
@@ -142,7 +140,7 @@ class Record(TalkFile):
         self.path.unlink()
 
     def _write(self, talk: Talk) -> None:
-        super()._write(replace(talk, more={**talk.more, "id": self.id}))
+        super()._write(talk.replace(more={**talk.more, "id": self.id}))
 
     def _finish(self, path: Path, mode: int) -> None:
         path.chmod(0o600)
@@ -178,8 +176,9 @@ def private_folder(path: Path) -> None:
     Raises:
         OSError: It cannot be made, or is somebody else's.
     """
-    for folder in (*reversed(path.parents), path):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    if not path.is_dir():
+        for folder in (*reversed(path.parents), path):
+            folder.mkdir(mode=0o700, exist_ok=True)
     found = path.stat()
     if os.name == "posix" and stat.S_IMODE(found.st_mode) != 0o700:
         path.chmod(0o700)  # whatever the umask; somebody else's folder cannot be changed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .._core.history import VERSION, History, Turn, read_form
 from .._core.settings import DEFAULT_MAX_MESSAGES
+from .._core.wire.frozen import Frozen
 from .._core.wire.messages import Message
 from ..errors import InvalidRequestError
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _OURS = ("version", "messages", "unanswered")
 
 
-@dataclass(frozen=True)
-class Talk:
+class Talk(Frozen):
     """All of a conversation, also the turns that are too old to be sent.
 
     Args:
@@ -29,10 +28,19 @@ class Talk:
         more: The other keys of its JSON form, such as ``id`` and ``max_messages``.
     """
 
-    system: str | None = None
-    turns: tuple[Turn, ...] = ()
-    unanswered: str | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    system: str | None
+    turns: tuple[Turn, ...]
+    unanswered: str | None
+    more: Mapping[str, Any]
+
+    def __init__(
+        self,
+        system: str | None = None,
+        turns: tuple[Turn, ...] = (),
+        unanswered: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(system=system, turns=turns, unanswered=unanswered, more={} if more is None else more)
 
     @classmethod
     def parse(cls, data: bytes) -> Talk:
@@ -74,7 +82,7 @@ class Talk:
     def then(self, question: str, answer: str) -> Talk:
         """The conversation with one turn more."""
         turn = Turn(Message("user", question), Message("assistant", answer))
-        return replace(self, turns=(*self.turns, turn), unanswered=None)
+        return self.replace(turns=(*self.turns, turn), unanswered=None)
 
     def conversation(self, client: Client) -> Conversation:
         """A conversation that goes on with as many of the last turns as are sent.

@@ -50,7 +50,7 @@ _SPELLINGS = {
 _USUAL_SIZE = (80, 24)
 
 # Bytes that Python could not decode (PEP 383).
-_ESCAPED = re.compile(r"[\udc80-\udcff]")
+_ESCAPED = r"[\udc80-\udcff]"
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
@@ -66,7 +66,7 @@ def _exact(error: UnicodeError) -> tuple[bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]
-    data = (bytes([ord(one) - 0xDC00]) if _ESCAPED.match(one) else b"\xef\xbf\xbd" for one in lost)
+    data = (bytes([ord(one) - 0xDC00]) if re.match(_ESCAPED, one) else b"\xef\xbf\xbd" for one in lost)
     return b"".join(data), error.end
 
 
@@ -244,4 +244,4 @@ def as_text(argument: str) -> str:
     Raises:
         UnicodeDecodeError: It is neither.
     """
-    return os.fsencode(argument).decode("utf-8") if _ESCAPED.search(argument) else argument
+    return os.fsencode(argument).decode("utf-8") if re.search(_ESCAPED, argument) else argument

@@ -47,6 +47,8 @@ class LocalGateway:
         host: The address to listen on.
         port: The port; 0 takes any that is free.
         max_concurrent: How many calls may run at once; further ones are refused with a 503.
+        prepare: Called with the aiohttp application, to add to it: `prepare=add_metrics`, of
+            `aichatfree.integrations.prometheus`, adds `/metrics`. The key holds for what is added.
         **client_options: Those of `AsyncClient`: `base_url`, `password`, `secret`, `timeout` and so on.
 
     Raises:
@@ -65,6 +67,7 @@ class LocalGateway:
         host: str = "127.0.0.1",
         port: int = 0,
         max_concurrent: int = DEFAULT_MAX_CONCURRENT,
+        prepare: Callable[[web.Application], object] | None = None,
         **client_options: Unpack[AllOptions],
     ) -> None:
         check_key(host, api_key)
@@ -77,6 +80,8 @@ class LocalGateway:
             max_concurrent=max_concurrent,
             host=host,
         )
+        if prepare is not None:
+            prepare(self._app)
         self._app[GATEWAY].grace_seconds = LOCAL_GRACE_SECONDS
         self._host = host
         self._port = port
@@ -150,6 +155,7 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8787,
     max_concurrent: int = DEFAULT_MAX_CONCURRENT,
+    prepare: Callable[[web.Application], object] | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM; returns then. Prints nothing.
@@ -165,6 +171,7 @@ def run(
         host: See there.
         port: See there.
         max_concurrent: See there.
+        prepare: See there.
         on_start: Called with the URL when the gateway can be reached.
 
     Raises:
@@ -175,6 +182,8 @@ def run(
     app = create_app(
         client, api_key=api_key, models=models, allow_origins=allow_origins, max_concurrent=max_concurrent, host=host
     )
+    if prepare is not None:
+        prepare(app)
     allow_many_connections()
     with suppress(KeyboardInterrupt):  # where the loop cannot handle signals itself
         asyncio.run(_run(app, client, host, port, on_start))

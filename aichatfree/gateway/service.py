@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import hdrs, web
 
+from .._core.wire.outcome import outcome
 from ..errors import AIChatFreeError
 from . import completions, responses
 from .asked import Asked, parse_object
@@ -259,6 +260,7 @@ class Gateway:
             data += writer.end()
         except AIChatFreeError as error:
             entry.failed = True
+            outcome.set("cut")
             data = writer.fail(self._problem(error, seen_text=True))
         await response.write_eof(data)
         return response

@@ -6,8 +6,7 @@ For those of ``aichatfree.server`` and ``aichatfree.gateway``, or any other::
     from aichatfree.integrations.prometheus import add_metrics
     from aichatfree.server import create_app
 
-    app = create_app("Hello!")
-    add_metrics(app)
+    app = create_app("Hello!", host="127.0.0.1", prepare=add_metrics)
     web.run_app(app, host="127.0.0.1", port=3000)
 """
 
@@ -16,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -29,6 +28,8 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _began: ContextVar[tuple[int, float]] = ContextVar("aichatfree_metrics_began", default=(0, 0.0))
 _PATHS = frozenset({"/", "/api/generate", "/api/auth", "/healthz"})
 """Of the servers of this protocol: told apart even where one handler takes every path."""
+_OUTCOME = "aichatfree_outcome"
+"""The variable in which it is told: found by its name, since an integration knows public names only."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -38,7 +39,8 @@ def add_metrics(
     """Count and time the requests of an application, and serve the figures.
 
     Labels have few values: a path that no route matches is ``unmatched``, an unusual method ``other``; nothing that a
-    caller sends becomes a label. A request that its client gave up has the status ``cancelled``.
+    caller sends becomes a label. A request that its client gave up has the status ``cancelled``, and a reply of
+    ``aichatfree.server`` or ``aichatfree.gateway`` that broke off after its head has ``cut``.
 
     ================================================ ==============================================
     ``aichatfree_http_requests_total``               by method, route and status
@@ -117,6 +119,7 @@ class _Figures:
                 raise
             finally:
                 route = _route(request)
+                status = _outcome() or status
                 method = request.method if request.method in _METHODS else "other"
                 self._requests.labels(method, route, status).inc()
                 self._duration.labels(route).observe(time.perf_counter() - began)
@@ -125,6 +128,11 @@ class _Figures:
         number, began = _began.get()
         if number == id(request):  # else it never came as far as the middleware
             self._first_byte.labels(_route(request)).observe(time.perf_counter() - began)
+
+
+def _outcome() -> str:
+    """What a server of this package says of a reply whose status had gone out; each request is a task of its own."""
+    return next((str(value) for told, value in copy_context().items() if told.name == _OUTCOME), "")
 
 
 def _route(request: web.Request) -> str:

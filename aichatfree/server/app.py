@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from . import protocol
 from .access_log import Call
 from .bodies import Bodies, BodyRefusedError
 from .connections import bare, tidy_headers
 from .failures import UpstreamError, current_note
+from .heads import expect, forbidden, refusal_of
 from .load import Places
 from .page import PAGE_PATHS, page_response
 from .replies import ReplySource, Threads, default_reply, reusable
@@ -21,22 +22,13 @@ from .sites import Sites, path_of
 
 __all__ = ["HANDLER", "Handler", "create_app"]
 
+_Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 DEFAULT_DELAY_SECONDS = 0.02
 """Between pieces of the default reply, so that one sees it stream."""
-MAX_HEAD_BYTES = 16 << 10
-"""Node's limit of a request's target and header fields together."""
 HEALTH_PATH = "/healthz"
 
 _API_PATHS = (protocol.GENERATE_PATH, protocol.AUTH_PATH)
-_METHODS = frozenset(
-    """ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY
-    OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK
-    UNLOCK UNSUBSCRIBE""".split()  # noqa: SIM905  # a list of strings would take as many lines
-)
-"""Those that Node's parser knows."""
-
-_BAD_REQUEST = protocol.Verdict(400, "Bad Request")
-_TOO_LARGE = protocol.Verdict(431, "Request Header Fields Too Large")
 _HEALTHY = protocol.Verdict(200, "OK", "application/json", b'{"status": "ok"}')
 
 
@@ -52,6 +44,7 @@ def create_app(
     max_concurrent: int | None = None,
     page: bool = True,
     subapps: Mapping[str, web.Application] | None = None,
+    prepare: Callable[[web.Application], object] | None = None,
 ) -> web.Application:
     """An application that serves `POST /api/generate` and `POST /api/auth` as the real server does.
 
@@ -77,6 +70,9 @@ def create_app(
             500 that says 503, with a wait. None: any number.
         page: Whether `GET /` is a chat page; if not, it is `Not found`.
         subapps: Applications by the path under which they are served as well, such as `/v1`.
+        prepare: Called with the application, to add to it: `prepare=add_metrics`, of
+            `aichatfree.integrations.prometheus`, adds `/metrics`. The rules for `Host` and `Origin` hold for the routes
+            that it adds, and they are logged.
 
     Raises:
         TypeError: `reply` is none of these.
@@ -98,13 +94,15 @@ def create_app(
     app[HANDLER] = handler
     for prefix, subapp in (subapps or {}).items():
         app.add_subapp(prefix, subapp)
-    if subapps:
-        app.middlewares.append(handler.track)
     # Found faster than by a pattern.
     for path in (*_API_PATHS, "/{path:.*}"):
-        app.router.add_route("*", path, handler.handle, expect_handler=_expect)
+        app.router.add_route("*", path, handler.handle, expect_handler=expect)
     app.on_response_prepare.append(tidy_headers)
     app.on_cleanup.append(handler.close)
+    if prepare is not None:
+        prepare(app)
+    if subapps or prepare is not None:
+        app.middlewares.append(handler.beside)  # the innermost, so that what it refuses is counted
     return app
 
 
@@ -160,15 +158,10 @@ class Handler:
             call.log()
 
     def _answer(self, request: web.Request, call: Call) -> _Answer:
+        if (answer := refusal_of(request, self.sites)) is not None:
+            return answer
         method, target, headers = request.method, request.raw_path, request.headers
-        size = len(target) + sum([len(name) + len(value) for name, value in request.raw_headers])
-        if size >= MAX_HEAD_BYTES:
-            return bare(_TOO_LARGE, close=True)
         host = headers.get("Host")
-        if method not in _METHODS or method == "CONNECT" or (host is None and request.version >= HttpVersion11):
-            return bare(_BAD_REQUEST, close=True)
-        if refusal := self.sites.host_refusal(host):
-            return _forbidden(refusal)
         path = target
         if path not in _API_PATHS:
             try:
@@ -183,7 +176,7 @@ class Handler:
                 return bare(protocol.Verdict(204, "No Content", headers=_PREFLIGHT))
             return bare(protocol.WRONG_METHOD)
         if origin is not None and (refusal := self.sites.origin_refusal(origin, host)):
-            return _forbidden(refusal)
+            return forbidden(refusal)
         if path == protocol.GENERATE_PATH:
             return self._generate(request, call)
         if path == protocol.AUTH_PATH:
@@ -238,17 +231,40 @@ class Handler:
         )
 
     @web.middleware
-    async def track(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Count the requests of other applications among those that run."""
+    async def beside(self, request: web.Request, handler: _Route) -> web.StreamResponse:
+        """Count what is served beside the protocol among what runs; judge and log it, if it is no application's own."""
+        match = request.match_info
+        if match.handler == self.handle:
+            return await handler(request)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            return await handler(request)
+            return await (handler(request) if len(match.apps) > 1 else self._added(request, handler))
         finally:
             self._running.discard(task)
+
+    async def _added(self, request: web.Request, handler: _Route) -> web.StreamResponse:
+        """Answer a request for a route that was added."""
+        call = Call(request.method, request.raw_path)
+        origin = request.headers.get("Origin")
+        try:
+            response: web.StreamResponse | None = refusal_of(request, self.sites)
+            if response is not None:
+                pass
+            elif origin and (refusal := self.sites.origin_refusal(origin, request.headers.get("Host"))):
+                response = forbidden(refusal)
+            else:
+                response = await handler(request)
+            call.status = response.status
+            if origin is not None and not response.prepared and self.sites.allows(origin):
+                response.headers.update(_cors(origin))
+            return response
+        except web.HTTPException as answer:
+            call.status = answer.status
+            raise
+        finally:
+            call.log()
 
     async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
         """Wait for the requests that run, at most so long, and cut the rest.
@@ -288,16 +304,3 @@ _PREFLIGHT = (
 
 def _cors(origin: str) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-
-
-def _forbidden(why: str) -> web.Response:
-    return bare(protocol.Verdict(403, "Forbidden", protocol.ERROR_TYPE, protocol.error_body(why)))
-
-
-async def _expect(request: web.Request) -> web.StreamResponse | None:
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        return bare(protocol.Verdict(417, "Expectation Failed"), close=True)
-    if request.version >= HttpVersion11:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
-    return None

@@ -49,6 +49,7 @@ class LocalServer:
         allow_origins: Sites whose pages may ask it, though it listens on a loopback address; see `create_app`.
         max_concurrent: How many replies may run at once; None: any number; see `create_app`.
         page: Whether `GET /` is a chat page.
+        prepare: Called with the aiohttp application, to add to it, such as `/metrics`; see `create_app`.
 
     Raises:
         TypeError: `reply` is none of these.
@@ -68,6 +69,7 @@ class LocalServer:
         allow_origins: Iterable[str] = (),
         max_concurrent: int | None = None,
         page: bool = True,
+        prepare: Callable[[web.Application], object] | None = None,
     ) -> None:
         if not (password is None or isinstance(password, str)):
             password = tuple(password)
@@ -83,6 +85,7 @@ class LocalServer:
             allow_origins=allow_origins,
             max_concurrent=max_concurrent,
             page=page,
+            prepare=prepare,
         )
         self._host = host
         self._port = port
@@ -168,6 +171,7 @@ def run(
     max_concurrent: int | None = None,
     page: bool = True,
     subapps: Mapping[str, web.Application] | None = None,
+    prepare: Callable[[web.Application], object] | None = None,
     on_start: Callable[[str], None] | None = None,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
@@ -187,6 +191,7 @@ def run(
         max_concurrent: See there.
         page: See there.
         subapps: Applications by the path under which they are served as well, such as `/v1`.
+        prepare: See `LocalServer`.
         on_start: Called with the URL when the server can be reached.
         beside: Called after that; what it returns runs beside the server, and is cancelled at its end.
 
@@ -204,6 +209,7 @@ def run(
         max_concurrent=max_concurrent,
         page=page,
         subapps=subapps,
+        prepare=prepare,
     )
     allow_many_connections()
     with contextlib.suppress(KeyboardInterrupt):  # where the loop cannot handle signals itself

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import HttpVersion11, web
 
+from .._core.wire.outcome import outcome
 from . import protocol
 from .access_log import Call
 from .connections import Bare, bare, cut
@@ -99,6 +100,7 @@ class _Stream:
     async def fail(self) -> web.StreamResponse:
         """Say in the reply that it failed, and cut the connection: old clients see the one, careful ones the other."""
         response = self.response or await self.begin()
+        outcome.set("cut")
         self.flush()
         with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
             await asyncio.wait_for(response.write(protocol.IN_BAND_ERROR.encode()), _LAST_WORDS_SECONDS)
@@ -152,6 +154,7 @@ async def send_reply(
         return stream.response or await stream.begin()
     except _ClientGoneError:
         call.note("the client went away")
+        outcome.set("cancelled")
         return stream.response or Bare()
     except asyncio.CancelledError:
         # The client is gone, or the server stops: whoever still listens must not take this for a whole reply.

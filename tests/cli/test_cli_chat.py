@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +249,50 @@ def test_many_ctrl_c_do_no_harm(person: Person, server: ScriptedServer) -> None:
     person.type("two" + ENTER)
     person.look("You said two.")
     person.look(ready)
+
+
+def test_ctrl_c_while_a_turn_is_kept_loses_nothing(aichatfree: Command, server: ScriptedServer) -> None:
+    done = aichatfree.run_python(
+        "import os, signal\n"
+        "from aichatfree import Client\n"
+        "from aichatfree.cli import session, signals\n"
+        "signals.arm(); signals.working(True); signals.go_on(lambda: print('Ctrl-C'))\n"
+        f"chat = session.Chat(Client({server.url!r}), log=False, plain=True)\n"
+        "keep = chat.keep\n"
+        "chat.keep = lambda: (os.kill(os.getpid(), signal.SIGINT), keep())\n"
+        "chat.say('one')\n"
+        "print([tuple(message.content for message in turn) for turn in chat.talk.turns])\n"
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode()
+    assert shown.count("Ctrl-C") == 2
+    assert shown.splitlines()[-1] == "[('one', 'You *said* one.')]"
+
+
+def test_a_file_that_is_never_ready_can_be_given_up(person: Person, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    person.type(f"/file {tmp_path}/pipe" + ENTER)
+    person.look("/pipe")
+    deadline = time.monotonic() + 20
+    while HINT not in person.text and time.monotonic() < deadline:
+        person.process.kill(signal.SIGINT)
+        person.watch(0.2)
+    person.look(ready)
+    assert HINT in person.text
+    assert "You said two." in say(person, "two")
+
+
+HINT = "Ctrl-D ends the chat; the Up key"
+
+
+def test_ctrl_c_between_two_prompts_does_no_harm(person: Person) -> None:
+    """At whatever moment it comes, also while it is said what the one before it meant."""
+    for count in range(1, 9):
+        for _ in range(20):  # the system makes one of those that come before the last was taken notice of
+            person.process.kill(signal.SIGINT)
+        person.look(lambda screen, count=count: screen.count(HINT) >= count and ready(screen))  # type: ignore[misc]
+    # The last of them may come while this is typed, and gives that up.
+    assert any("You said two." in say(person, "two") for _ in range(20))
 
 
 def test_an_unknown_command_is_not_sent(person: Person, server: ScriptedServer) -> None:

@@ -321,3 +321,21 @@ def test_verbose_tells_where_the_time_went(aichatfree: Command, server: Scripted
     assert "until the first text, " in line
     assert "for the rest; " in line
     assert b"time:" not in aichatfree("ask", "one").stderr
+
+
+@pytest.mark.parametrize("way", [[], ["--no-stream"], ["--json"]])
+def test_verbose_tells_of_every_way_to_ask_where_the_time_went(
+    aichatfree: Command, server: ScriptedServer, way: list[str]
+) -> None:
+    server.enqueue(Reply.overloaded(), Reply("whole"))
+    done = aichatfree("ask", "-v", "one", *way)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.decode().splitlines() if "time: " in line]
+    assert "until the first text (2 attempts)" in line
+    assert line.endswith("; 1 pieces, 5 bytes")
+
+
+def test_no_stream_asks_again_for_a_reply_that_broke_off(aichatfree: Command, server: ScriptedServer) -> None:
+    server.enqueue(Reply("half", fault=Drop("in-body")), Reply("whole"))
+    done = aichatfree("ask", "--no-stream", "one")
+    assert (done.returncode, done.stdout) == (0, b"whole")

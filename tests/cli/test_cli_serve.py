@@ -21,7 +21,9 @@ def serving(command: Command, *args: str, env: dict[str, str] | None = None) -> 
     with command.start("serve", "--port", "0", *args, env=env, stdin=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         try:
-            said = process.stderr.readline().decode() + process.stderr.readline().decode()
+            said = ""
+            while "Ask it with" not in said and (line := process.stderr.readline().decode()):
+                said += line
             yield re.findall(r"http://127\.0\.0\.1:\d+", said)[0], said
         finally:
             process.send_signal(signal.SIGINT)
@@ -29,6 +31,16 @@ def serving(command: Command, *args: str, env: dict[str, str] | None = None) -> 
         *log, last = process.stderr.read().decode().splitlines()
         assert last == "Stopped."
         assert all(re.fullmatch(LOG_LINE, line) for line in log), log
+
+
+def get(url: str, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    try:
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 LOG_LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ /\S* \d{3} \d+\.\d{3}s \d+ pieces( \(.*\))?"
@@ -58,6 +70,30 @@ def test_serve_and_ask_agree_where_the_environment_has_the_password(aichatfree: 
         assert "with password and secret" in said
         assert aichatfree("ask", "--base-url", url, "x", env=env).returncode == 0
         assert aichatfree("ask", "--base-url", url, "x").returncode == 1
+
+
+def test_serve_has_metrics_where_they_are_wanted(aichatfree: Command) -> None:
+    """Without the switch the path is as unknown as at the real server."""
+    with serving(aichatfree, "--metrics", "--no-page", "--password", "pa55", "--reply", "x") as (url, said):
+        assert f"Figures for Prometheus are on {url}/metrics" in said
+        assert aichatfree("ask", "--base-url", url, "--password", "pa55", "x").returncode == 0
+        status, text = get(url, "/metrics")
+        assert status == 200
+        assert b'aichatfree_http_requests_total{method="POST",route="/api/generate",status="200"} 1.0' in text
+        assert b"pa55" not in text
+    with serving(aichatfree) as (url, said):
+        assert "Prometheus" not in said
+        assert get(url, "/metrics") == (404, b"Not found")
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway"])
+def test_metrics_without_their_package(aichatfree: Command, command: str) -> None:
+    done = aichatfree.run_python(
+        "import sys; sys.modules['prometheus_client'] = None; from aichatfree.cli import main; "
+        f"sys.exit(main(['{command}', '--metrics', '--port', '0']))"
+    )
+    assert done.returncode == 2
+    assert complaint(done).endswith("pip install 'aichatfree[metrics]'")
 
 
 def test_serve_ends_cleanly_at_sigterm(aichatfree: Command) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,6 +20,7 @@ import pyte
 import pytest
 
 from aichatfree.cli.completers import add_completions
+from aichatfree.cli.ollama_models import ollama_models
 from aichatfree.testing import Reply, ScriptedServer
 
 from .running import Command
@@ -190,6 +195,86 @@ def test_models_are_completed_by_the_names_of_options() -> None:
     assert found["name"] == found["model"]
     assert found["upstream"] == ["gemini"]
     assert found["prompt"] == []
+
+
+class Ollama:
+    """Answers every request alike, and keeps the connection open after that if it is to be slow."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.answer = b""
+        self.slow = False
+        self.asked: list[bytes] = []
+        self._over = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def tell(self, body: object, status: int = 200) -> None:
+        data = json.dumps(body).encode()
+        self.answer = b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(data), data)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection:
+                    self.asked.append(connection.recv(65536).partition(b"\r\n")[0])
+                    connection.sendall(self.answer)
+                    if self.slow:
+                        self._over.wait(20)
+
+    def close(self) -> None:
+        self._over.set()
+        self._socket.close()
+
+
+@pytest.fixture
+def ollama() -> Iterator[Ollama]:
+    running = Ollama()
+    yield running
+    running.close()
+
+
+MODEL = "aichatfree serve --upstream ollama:{url} --model "
+
+
+def test_the_models_of_an_ollama(aichatfree: Command, ollama: Ollama) -> None:
+    names = ["qwen3:4b", "llama3.2:latest", "hf.co/a/B-c:Q4_K_M", "a b", "x\nplain,y", "$(id)", "\x1b[31m"]
+    ollama.tell({"models": [{"name": name} for name in names]})
+    words = MODEL.format(url=ollama.url)
+    assert completions(aichatfree, words) == ["plain,hf.co/a/B-c:Q4_K_M", "plain,llama3.2", "plain,qwen3:4b"]
+    assert completions(aichatfree, words + "qw") == ["plain,qwen3:4b"]
+    assert ollama.asked == [b"GET /api/tags HTTP/1.1"] * 2
+
+
+@pytest.mark.parametrize("body", [{"models": [{"name": 1}]}, {"models": None}, {"error": "no"}, [], None, "x", [[]]])
+def test_what_is_no_ollama_has_no_models(ollama: Ollama, body: object) -> None:
+    ollama.tell(body)
+    assert ollama_models(ollama.url) == []
+    ollama.tell({"models": [{"name": "a"}]}, 404)
+    assert ollama_models(ollama.url + "/") == []
+    for broken in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"x" * 100_000, b"[" * 100_000):
+        ollama.answer = broken
+        assert ollama_models(ollama.url) == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://127.0.0.1", "nonsense", "http://[", "http://127.0.0.1:x"])
+def test_an_ollama_that_is_not_there_is_silence(aichatfree: Command, url: str) -> None:
+    assert completions(aichatfree, MODEL.format(url=url)) == [""]
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_one_that_does_not_come_to_an_end_holds_nobody_up(ollama: Ollama, answer: bytes) -> None:
+    ollama.slow, ollama.answer = True, answer
+    assert ollama_models(ollama.url, limit_seconds=0.2) == []
+    assert ollama.asked
+
+
+def test_other_upstreams_have_other_models(aichatfree: Command) -> None:
+    gemini = completions(aichatfree, "aichatfree serve --upstream gemini --model ")
+    assert "plain,gemini-2.5-flash" in gemini
+    assert completions(aichatfree, "aichatfree serve --model ") == gemini
+    assert completions(aichatfree, "aichatfree serve --upstream openai:http://127.0.0.1:1/v1 --model ") == [""]
 
 
 @pytest.fixture(autouse=True)

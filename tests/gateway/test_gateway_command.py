@@ -107,6 +107,17 @@ def test_names_origins_and_limits(aichatfree: Command, server: ScriptedServer) -
     assert len(server.requests) == 1
 
 
+def test_metrics_want_the_key_as_well(aichatfree: Command) -> None:
+    with serving(aichatfree, "--metrics", AICHATFREE_GATEWAY_KEY="k3y-of-mine") as gateway:
+        url = gateway.url.removesuffix("/v1") + "/metrics"
+        assert f"Figures for Prometheus are on {url}, with the key" in gateway.said
+        error_of(requests.get(url, timeout=20), 401)
+        assert gateway.chat(key="k3y-of-mine").status_code == 200
+        text = requests.get(url, headers={"Authorization": "Bearer k3y-of-mine"}, timeout=20).text
+        assert 'aichatfree_http_requests_total{method="POST",route="/v1/chat/completions",status="200"} 1.0' in text
+        assert "k3y" not in text
+
+
 def test_password_and_secret_go_below(tmp_path: Path) -> None:
     with ScriptedServer(password="open sesame", secret="s3cret") as server:
         command = Command(server.url, tmp_path)

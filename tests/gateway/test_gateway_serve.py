@@ -49,6 +49,14 @@ def test_both_on_one_port(aichatfree: Command) -> None:
         assert aichatfree("ask", "--base-url", url, "x").stdout == "Käse".encode()
 
 
+def test_both_are_counted_in_one_place(aichatfree: Command) -> None:
+    with serving(aichatfree, "--reply", "x", "--metrics", AICHATFREE_GATEWAY_KEY="k") as url:
+        assert chat(url, "k").status_code == 200
+        text = requests.get(f"{url}/metrics", timeout=20).text
+        for route in ("/v1/chat/completions", "/api/generate"):
+            assert f'aichatfree_http_requests_total{{method="POST",route="{route}",status="200"}} 1.0' in text
+
+
 def test_its_callers_need_the_gateways_key_and_no_site_password(aichatfree: Command) -> None:
     args = ("--reply", "Käse", "--password", "open,sesame", "--secret", "s3cret")
     with serving(aichatfree, *args, AICHATFREE_GATEWAY_KEY="k") as url:

@@ -67,6 +67,7 @@ class Kept:
 
 @pytest.fixture
 def kept() -> Iterator[Kept]:
+    assert not hasattr(RetryPolicy.delay, "__wrapped__"), "an earlier test has left its instrumentation behind"
     records = Kept()
     yield records
     if AIChatFreeInstrumentor().is_instrumented_by_opentelemetry:
@@ -251,7 +252,7 @@ class TestSpans:
 
     @both
     def test_the_span_is_current_while_the_call_waits(
-        self, recorded: Kept, server: ScriptedServer, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+        self, kept: Kept, server: ScriptedServer, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = []
         original = RetryPolicy.delay
@@ -260,10 +261,12 @@ class TestSpans:
             seen.append(trace.get_current_span().get_span_context().span_id)
             return original(*args)
 
+        # Before the instrumentation, and so taken back after it: else its wrapper would be put back for good.
         monkeypatch.setattr(RetryPolicy, "delay", delay)
+        kept.instrument()
         server.enqueue(Reply.overloaded(), Reply("Hello"))
         stream(server.url, asynchronous)
-        assert seen == [recorded.span.context.span_id]  # type: ignore[union-attr]
+        assert seen == [kept.span.context.span_id]  # type: ignore[union-attr]
         assert not trace.get_current_span().get_span_context().is_valid
 
     def test_conversations(self, recorded: Kept, server: ScriptedServer) -> None:
