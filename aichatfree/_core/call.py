@@ -167,10 +167,11 @@ class Call:
     def _make_reader(self, answer: Answer) -> AnswerReader:
         make_error = partial(self._failure, answer)
         inflater = None
-        encoding = answer.headers.get("content-encoding", "").strip().lower()
+        named = answer.headers.get("content-encoding", "").strip()
+        encoding = named.lower()
         if encoding not in ("", "identity"):
             if not is_supported(encoding):
-                raise make_error(f"content-encoding {encoding}, which was not asked for".encode())
+                raise make_error(f"content-encoding {named}, which was not asked for".encode())
             inflater = Inflater(encoding)
         if answer.status != 200:
             return FailureReader(make_error, inflater)

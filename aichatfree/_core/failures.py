@@ -86,14 +86,14 @@ def failure(
     wait = told_wait(headers, said.message, now)
     kind, remedy = _classify(status, said, upstream, wait)
     hidden = Redactor(secrets)
-    shown = hidden(said.message)
+    shown = hidden.of_a_cut(said.message)
     asked, url = url, hidden(url.partition("?")[0])
     error = kind(
         f"HTTP {status}{_quoted(shown)}: {remedy.format(url=url)}",
         status_code=status,
         code=said.code and hidden(said.code),
         message=shown,
-        body=hidden(text),
+        body=hidden.of_a_cut(text),
         headers=hidden.headers(headers.items()),
         upstream_status=upstream,
         retry_after=wait,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..errors import AIChatFreeError
 from .call import Call, Stats
 from .wire.interruption import closed_by_caller
+from .wire.redaction import clear_locals
 
 
 class Control(Protocol):
@@ -65,7 +65,7 @@ class BaseStream:
     def _hide_locals(self, error: AIChatFreeError) -> None:
         """Some tools show the local variables of a traceback's frames: those of a call hold what servers send back."""
         for each in (error, *error.attempts):
-            traceback.clear_frames(each.__traceback__)
+            clear_locals(each)
 
     def _check_whole(self, *, lost: bool = False) -> None:
         """A loop over a reply ends only after a whole one; whoever reads on after anything else is told so."""

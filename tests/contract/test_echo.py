@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import pickle
+import time
 import traceback
 from typing import Any
 from urllib.parse import quote
@@ -69,6 +71,88 @@ def asked(face: Any, server: ScriptedServer, echo: Any, **options: Any) -> AICha
 def hidden(request: RecordedRequest) -> list[str]:
     values = [PASSWORD, SECRET, USER, USER.partition(":")[2], str(request.json["sign"])]
     return [form for value in values for form in spellings(value) if len(form) > 4]
+
+
+MORE = [
+    json.dumps(PASSWORD)[1:-1].replace("fc", "FC"),
+    json.dumps(PASSWORD)[1:-1].replace("&", "\\u0026"),
+    json.dumps(json.dumps(PASSWORD))[3:-3],
+    quote(PASSWORD.encode("latin-1"), safe=""),
+    quote(quote(PASSWORD, safe=""), safe=""),
+    base64.b64encode(PASSWORD.encode("latin-1")).decode(),
+    repr(PASSWORD.encode("latin-1"))[2:-1],
+    ascii(PASSWORD)[1:-1],
+    html.escape(PASSWORD).replace("\xfc", "&#252;").replace("&quot;", "&#34;"),
+    html.escape(PASSWORD).replace("\xfc", "&uuml;"),
+    PASSWORD.encode().hex().upper(),
+    PASSWORD.encode("latin-1").decode("utf-8", "replace"),
+]
+"""Spellings that fewer use."""
+
+
+@pytest.mark.parametrize("spelling", MORE)
+def test_spellings_that_fewer_use(face: Any, server: ScriptedServer, spelling: str) -> None:
+    error: Any = asked(face, server, Reply(f"{spelling} is wrong", status=418))
+    assert error.body == "*** is wrong"
+    assert "(*** is wrong)" in str(error)
+
+
+@pytest.mark.parametrize("before", [b"", b"1", b"12", b"123"])
+def test_base64_of_something_longer(face: Any, server: ScriptedServer, before: bytes) -> None:
+    said = base64.b64encode(before + SECRET.encode() + b" and so on").decode()
+    error: Any = asked(face, server, Reply(said, status=418))
+    assert "***" in error.body
+    assert said[4:12] not in error.body
+
+
+def test_the_signature_in_capitals(face: Any, server: ScriptedServer) -> None:
+    error: Any = asked(face, server, lambda request: Reply(request.json["sign"].upper(), status=418))
+    assert error.body == "***"
+
+
+CUT = {
+    "status": lambda said: b"HTTP/1.1 " + said,
+    "no http": lambda said: said,
+    "header": lambda said: b"HTTP/1.1 200 OK\r\nX-Echo: " + said,
+    "length": lambda said: b"HTTP/1.1 200 OK\r\nContent-Length: " + said,
+    "framing": lambda said: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + said,
+    "chunk": lambda said: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + said,
+    "trailer": lambda said: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + said,
+    "page": lambda said: b"HTTP/1.1 502 Bad\r\n\r\n<html>" + said,
+    "cut page": lambda said: b"HTTP/1.1 502 Bad\r\nContent-Length: 999\r\n\r\n<html>" + said,
+    "error": lambda said: b'HTTP/1.1 401 No\r\nContent-Length: 999\r\n\r\n{"error":{"message":"' + said,
+}
+
+
+@pytest.mark.parametrize("place", CUT)
+@pytest.mark.parametrize("before", [0, 64, 72])
+def test_pieces_of_a_secret(
+    face: Any, server: ScriptedServer, place: str, before: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has come may end amid a secret, and what the libraries quote of it as well."""
+    caplog.set_level(logging.DEBUG)
+    secret = "correct-horse-battery"
+    data = CUT[place](b"," * before + secret[:13].encode())
+    rest = b"" if "page" in place else secret[13:].encode() + b"\0\r\n\r\n"
+
+    def send(peer: Peer) -> None:
+        peer.sock.sendall(data)
+        if rest:
+            time.sleep(0.05)  # so that it comes as a packet of its own, mostly
+            peer.sock.sendall(rest)
+        peer.sock.close()
+
+    with RawServer(send) as raw:
+        error = face.stream(face.client(raw.url, secret=secret, max_retries=0, trust_env=False)).error
+    shown = everything(error) + caplog.text
+    assert [part for part in ("corre", "horse", "batte") if part in shown] == []
+
+
+def test_names_that_are_changed_in_case(face: Any, server: ScriptedServer) -> None:
+    secret = "S3cret-Key"
+    server.enqueue(Reply("x", status=418, headers={secret: "x", "Content-Encoding": secret}))
+    error = face.stream(face.client(server, secret=secret, max_retries=0)).error
+    assert secret.lower() not in everything(error).lower()
 
 
 PLACES = {

@@ -12,7 +12,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, unquote
 
 from .headers import Headers
 from .signing import well_formed
@@ -30,10 +30,18 @@ _HOST_AND_PATH = (
 )
 """What holds an ``@`` and no user: an address that is nobody's name, or a name, and no colon as before a password."""
 
+_PIECE = 4
+"""Characters of a secret that are hidden where the rest of it was cut off."""
+
+_LONGEST_EXCERPT = 2000
+
+_EDGES = r"\.\.\.|['\"]|\Z"
+"""Where an excerpt begins or ends, as parsers quote what they could not read; or the text, which may have been cut."""
+
 
 def short(detail: object, secrets: Iterable[str] = ()) -> str:
     """Foreign words on one line, without secrets and without control characters, which would command a terminal."""
-    words = " ".join(Redactor(secrets)(str(detail)).split()) or type(detail).__name__
+    words = " ".join(Redactor(secrets).of_an_excerpt(str(detail)).split()) or type(detail).__name__
     shown = words if len(words) <= MAX_SHOWN else f"{words[:MAX_SHOWN]}..."
     return "".join(character if character.isprintable() else "\ufffd" for character in shown)
 
@@ -46,14 +54,53 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        named = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        forms = {form for secret in named for form in _forms(secret)}
         self._forms = sorted(forms - {""}, key=len, reverse=True)
+        self._spellings = [_Spellings(secret) for secret in named if not (secret.isascii() and secret.isalnum())]
 
     def __call__(self, text: str) -> str:
         """``text`` with every secret in it replaced by ``***``."""
         for form in self._forms:
             text = text.replace(form, "***")
+        for spellings in self._spellings:
+            text = spellings.sub(text)
         return text
+
+    def of_an_excerpt(self, text: str) -> str:
+        """``text`` without secrets, also where only the beginning or the end of one stands at the edge of a quotation.
+
+        The libraries quote what they had received when they gave up, or the first hundred bytes of it.
+        """
+        text = self(text)
+        if not self._forms:
+            return text
+        if len(text) > _LONGEST_EXCERPT:
+            text = f"{text[:_LONGEST_EXCERPT]}..."
+        parts: list[str] = []
+        begins = 0
+        for edge in re.finditer(_EDGES, text):
+            parts += (self._without_pieces(text[begins : edge.start()]), edge[0])
+            begins = edge.end()
+        return "".join(parts)
+
+    def of_a_cut(self, text: str) -> str:
+        """``text`` without secrets, also where it ends amid one: the connection may have been cut there."""
+        text = self(text)
+        for form in self._forms:
+            if len(form) > _PIECE:
+                text = _without_beginning(text, form)
+        return text
+
+    def _without_pieces(self, excerpt: str) -> str:
+        if len(excerpt) < _PIECE:
+            return excerpt
+        for form in self._forms:
+            if excerpt in form:
+                return "***"
+            if len(form) > _PIECE:
+                excerpt = _without_end(_without_beginning(excerpt, form), form)
+        return excerpt
 
     def is_repeated_in(self, text: str) -> bool:
         """Whether ``text``, of which a part may be percent-encoded, repeats a secret that is too long for chance."""
@@ -62,7 +109,11 @@ class Redactor:
 
     def headers(self, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Headers without secrets."""
-        return Headers((self(name), self.of_an_address(value)) for name, value in pairs)
+        return Headers((self._of_a_name(name), self.of_an_address(value)) for name, value in pairs)
+
+    def _of_a_name(self, name: str) -> str:
+        lowered = name.lower()  # as it may have come, and as who iterates over the headers gets it
+        return "***" if any(form.lower() in lowered for form in self._forms) else name
 
     def of_an_address(self, text: str) -> str:
         """``text`` without secrets, also where it has percent signs in places that nobody would put them."""
@@ -70,29 +121,108 @@ class Redactor:
         return self(unquote(shown)) if "%" in shown and self.is_repeated_in(shown) else shown
 
 
+def _without_beginning(text: str, form: str) -> str:
+    """A text at the end of which the beginning of a form of a secret is replaced."""
+    begun = form[:_PIECE]
+    at = text.find(begun, max(0, len(text) - len(form)))
+    while at >= 0 and not form.startswith(text[at:]):
+        at = text.find(begun, at + 1)
+    return text if at < 0 else f"{text[:at]}***"
+
+
+def _without_end(text: str, form: str) -> str:
+    """A text at the beginning of which the end of a form of a secret is replaced."""
+    ended = form[-_PIECE:]
+    at = text.rfind(ended, 0, len(form))
+    while at >= 0 and not form.endswith(text[: at + _PIECE]):
+        at = text.rfind(ended, 0, at + _PIECE - 1)
+    return text if at < 0 else f"***{text[at + _PIECE :]}"
+
+
 def _forms(secret: str) -> Iterator[str]:
+    """A secret as it is, and as the usual encoders write it: what is searched for as it stands, and in pieces."""
     sound = well_formed(secret)
     encoded = sound.encode()
     yield secret
-    yield " ".join(secret.split())  # as the words of a page are shown
     yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
     yield repr(encoded)[2:-1]
-    yield encoded.decode("latin-1")  # UTF-8 that was read as Latin-1, as http.client reads headers
-    yield repr(encoded.decode("latin-1"))[1:-1]
-    for safe in ("", "!'()*"):  # the latter is JavaScript's encodeURIComponent
-        quoted = quote(sound, safe=safe)
+    for data in dict.fromkeys((encoded, sound.encode("latin-1", "replace"))):
+        yield data.decode("latin-1")  # UTF-8 that was read as Latin-1, as http.client reads headers
+        quoted = quote(data, safe="")
         yield quoted
         yield re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
-    yield quote_plus(sound)
-    # As html.escape writes it; to load that takes longer, and cannot be done where no file can be opened any more.
-    escaped = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    yield escaped
-    yield escaped.replace('"', "&quot;").replace("'", "&#x27;")
-    if len(encoded) > 2:  # the Base64 of less says nothing, and stands in many words
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(encoded).decode().rstrip("=")
+        yield from _base64_forms(data)
+    for digits in (secret, encoded.hex()):
+        if len(digits) >= _TELLING and re.fullmatch("[0-9a-f]+", digits):  # of the secret's bytes, or it is a signature
+            yield digits
+            yield digits.upper()
+
+
+class _Spellings:
+    """Finds a secret however each of its characters is escaped: twice, in parts, in one way here and in another there.
+
+    Args:
+        secret: One with characters that are escaped somewhere, so other ones than ASCII's letters and digits.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._core = max(re.findall("[A-Za-z0-9]*", secret), key=len)  # this is escaped nowhere, and found at once
+        self._pattern = re.compile("".join(map(_escaped, re.findall(r"\\+|\s+|.", well_formed(secret)))))
+
+    def sub(self, text: str) -> str:
+        """``text`` with the secret replaced."""
+        return self._pattern.sub("***", text) if self._core in text else text
+
+
+def _escaped(part: str) -> str:
+    """A pattern of all that may stand for one character, or for a run of backslashes or white space.
+
+    It never goes back, and repeats nothing without a bound: the text that is searched is the server's.
+    """
+    if part.isascii() and part.isalnum():
+        return part
+    forms = {form for character in part for form in _escapes(character)}
+    if part[0] == "\\":
+        forms = {rf"\\{{{len(part)},{4 * len(part)}}}", *(f"(?:{form}){{{len(part)}}}" for form in forms)}
+    elif part.isspace():
+        forms |= {r"\s", r"\+", r"\\{1,4}[nrtfv]", "&nbsp;"}
+    escaped = "|".join(sorted(forms, key=len, reverse=True))
+    return rf"(?:(?>{escaped}){{{len(part)}}}|(?>\s{{1,9}}))" if part.isspace() else rf"\\{{0,8}}(?>{escaped})"
+
+
+def _escapes(character: str) -> Iterator[str]:
+    code, encoded = ord(character), character.encode()
+    yield re.escape(character)
+    yield rf"&(?:amp;){{0,3}}#(?:0{{0,6}}{code}|[xX]0{{0,6}}(?i:{code:x}));?"
+    yield "".join(rf"\\{{1,4}}u(?i:{unit})" for unit in character.encode("utf-16-be").hex(" ", 2).split())
+    for data in (encoded, character.encode("latin-1", "replace")):
+        yield "".join(map(_escaped_byte, data))
+    if character in _NAMED:
+        yield f"&(?:amp;){{0,3}}{_NAMED[character]};"
+    elif not character.isascii() and not character.isspace():
+        yield from (rf"\\{{1,4}}U(?i:{code:08x})", "&(?:amp;){0,3}[A-Za-z]{2,8};", r"\?", "\ufffd{1,4}")
+        yield from (re.escape(encoded.decode(coding, "replace")) for coding in ("latin-1", "cp1252"))
+
+
+def _escaped_byte(byte: int) -> str:
+    literal = "" if byte < 128 else f"|{re.escape(chr(byte))}"
+    return rf"(?>%(?:25){{0,3}}(?i:{byte:02x})|\\{{1,4}}(?:x|u00)(?i:{byte:02x}){literal})"
+
+
+_NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+
+
+def _base64_forms(data: bytes) -> Iterator[str]:
+    """The Base64 of a secret, also amid that of something longer: with one or two bytes before it, it is another."""
+    if len(data) <= 2:  # that of less says nothing, and stands in many words
+        return
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(data).decode().rstrip("=")
+        for before in range(3) if len(data) >= _TELLING else ():
+            inner = encode(bytes(before) + data).decode().rstrip("=")
+            whole = (before + len(data)) * 8 // 6  # characters without bits of what follows
+            yield inner[-(-before * 8 // 6) : whole]
 
 
 class RedactedError(Exception):
@@ -122,16 +252,24 @@ def sealed(error: BaseException, secrets: Iterable[str]) -> BaseException:
                 with suppress(AttributeError):
                     setattr(each, name, None)
     redactor = Redactor(secrets)
-    if all(redactor(text) == text for each in chain for text in _texts(each)):
+    if all(redactor.of_an_excerpt(text) == text for each in chain for text in _texts(each)):
         return error
     causes: BaseException | None = None
     for each in reversed(chain):
-        words = redactor(str(each)) or type(each).__name__
+        words = redactor.of_an_excerpt(str(each)) or type(each).__name__
         stand_in = RedactedError(f"{type(each).__module__}.{type(each).__qualname__}: {words}")
         stand_in.__cause__ = causes
         causes = stand_in
     assert causes is not None
     return causes
+
+
+def clear_locals(error: BaseException) -> None:
+    """Empty the frames of an exception of ours, and of its causes, of their local variables."""
+    cause: BaseException | None = error
+    while cause is not None:  # not its context, which may be the caller's
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

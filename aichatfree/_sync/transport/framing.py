@@ -89,7 +89,7 @@ def read_head(data: bytes) -> Head:
     first, *lines = data.split(b"\n")
     status = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
     if status is None:
-        raise http.client.BadStatusLine(repr(first[:80]))
+        raise http.client.BadStatusLine(repr(first))
     return Head(10 if status[1] == b"1.0" else 11, int(status[2]), _text(status[3] or b""), _read_fields(lines[:-2]))
 
 
@@ -107,7 +107,7 @@ def _read_fields(lines: Iterable[bytes]) -> Fields:
             continue
         key, colon, rest = line.partition(b":")
         if not colon or not _NAME.fullmatch(key):
-            raise http.client.HTTPException(f"a line of the headers is no header field: {line[:80]!r}")
+            raise http.client.HTTPException(f"a line of the headers is no header field: {line!r}")
         if len(fields) == MAX_FIELDS:
             raise http.client.HTTPException(f"got more than {MAX_FIELDS} header fields")
         fields.append((key.decode("ascii"), _text(rest.strip(_OWS))))
@@ -141,12 +141,12 @@ def framing_of(head: Head) -> Framing:
         raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
     if codings and set(codings) != {"identity"}:
         if codings[-1] != "chunked" or codings.count("chunked") > 1 or not {"chunked", "identity"}.issuperset(codings):
-            return Framing(False, None, False, ", ".join(codings))
+            return Framing(False, None, False, ", ".join(head.values("transfer-encoding")))
         return Framing(True, None, keeps and head.version > 10)
     if not lengths:
         return Framing(False, None, False)
     if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-        raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)[:80]!r}")
+        raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)!r}")
     return Framing(False, int(lengths[0]), keeps)
 
 
