@@ -128,11 +128,13 @@ def _folder_context(folder: Path) -> ssl.SSLContext:
 
 
 def _networks(no_proxy: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks in ``NO_PROXY`` (``10.0.0.0/8``): requests knows them, the standard library does not."""
+    """The networks in ``NO_PROXY`` (``10.0.0.0/8``), and its addresses, of IPv6 with brackets or without.
+
+    The standard library compares names alone, and takes what follows the last colon of an address for a port.
+    """
     for entry in no_proxy.split(","):
-        if "/" in entry:
-            with suppress(ValueError):
-                yield ipaddress.ip_network(entry.strip(), strict=False)
+        with suppress(ValueError):
+            yield ipaddress.ip_network(entry.strip().strip("[]"), strict=False)
 
 
 def _environment_authority() -> tuple[str, str] | None:

@@ -151,6 +151,12 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         ask(monkeypatch, f"socks5h://127.0.0.1:{port}", "http://far.invalid")
 
 
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_proxy_whose_name_is_not_known(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(aichatfree.ConnectError, match=r"the proxy did not .* name of the proxy cannot be resolved"):
+        ask(monkeypatch, f"{scheme}://proxy.invalid:1080", "http://127.0.0.1:1")
+
+
 def test_a_name_that_is_not_known_here(socks: SocksServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(aichatfree.ConnectError, match="cannot be resolved"):
         ask(monkeypatch, f"socks5://127.0.0.1:{socks.port}", "http://unknown.invalid")

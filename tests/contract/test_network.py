@@ -281,6 +281,24 @@ class TestProxies:
             assert face.generate(other)
         assert len(proxy.targets) == 1
 
+    @pytest.mark.parametrize("excepted", ["fd00::1", "[fd00::1]", "10.0.0.0/8, FD00::1 ", "fd00::/8"])
+    def test_addresses_that_the_environment_excepts(
+        self, excepted: str, face: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", excepted)
+        network = face.client("http://[fd00::1]:3000")._transport._network
+        assert network.proxy_for("http://[fd00::1]:3000") is None
+        assert network.proxy_for("http://[fe00::1]:3000") == "http://127.0.0.1:1"
+
+    def test_the_password_of_a_proxy_without_a_scheme(
+        self, face: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", server.url.replace("http://", "me:proxy-hunter3@"))
+        server.enqueue(Reply("proxy-hunter3 is wrong", status=403))
+        error: Any = face.stream(face.client("http://server.invalid", max_retries=0)).error
+        assert error.body == "*** is wrong"
+
     def test_all_proxy(
         self, face: Any, server: ScriptedServer, proxy: ProxyServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

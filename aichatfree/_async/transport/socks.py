@@ -40,7 +40,10 @@ class _Direct:
     """How the proxy itself is reached: all of its addresses are tried, and its name is looked up by our resolver."""
 
     async def connect(self, dest_host: str, dest_port: int, timeout: float | None = None) -> socket.socket:
-        found = await look_up(dest_host, dest_port)
+        try:
+            found = await look_up(dest_host, dest_port)
+        except socket.gaierror as error:  # not to be taken for one about the server's name
+            raise OSError(error.errno, f"the name of the proxy cannot be resolved: {error.strerror}") from error
         return await aiohappyeyeballs.start_connection(
             [(*each[:3], "", each[4]) for each in found], happy_eyeballs_delay=_ATTEMPT_DELAY
         )

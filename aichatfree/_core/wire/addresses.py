@@ -27,6 +27,8 @@ def split_userinfo(url: str) -> tuple[str, str | None]:
 
 def userinfo_secrets(url: str) -> list[str]:
     """What must not be shown of the user and password in a URL: in each spelling, and as ``Basic`` credentials."""
+    if "://" not in url:  # as a proxy may be named in the environment
+        url = f"http://{url}"
     user, at, _ = url.partition("://")[2].rpartition("@")
     if not at:
         return []
