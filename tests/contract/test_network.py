@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import queue
+import select
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,3 +320,49 @@ class TestProxies:
         """It is no obstacle to a server on this machine, whatever is installed."""
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
         assert face.generate(face.client(server, max_retries=0))
+
+
+class TestAnswersToConnect:
+    """What a proxy says before it lets anything through."""
+
+    @pytest.fixture
+    def tls(self, authority: trustme.CA) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        return context
+
+    @pytest.mark.skipif(
+        not hasattr(select, "POLLRDHUP"), reason="only Linux tells the end of a connection from its last word"
+    )
+    @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 2", b"HTTP/1.1 500 No\r\n\r\n", b"no HTTP\r\n\r\n"])
+    def test_a_connection_that_comes_to_nothing_is_gone_at_once(
+        self, face: Any, tls: ssl.SSLContext, ca_file: str, says: bytes
+    ) -> None:
+        gone: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+        def answer(peer: Peer) -> None:
+            peer.send(says)
+            end = select.poll()
+            end.register(peer.sock, select.POLLRDHUP)
+            gone.put(bool(end.poll(10_000)))
+
+        with Peers(answer, tls=tls) as proxy:
+            client = face.client(
+                "https://127.0.0.1:1", proxy=proxy.url, verify=ca_file, max_retries=0, timeout=aichatfree.Timeout(0.5)
+            )
+            outcome = face.stream(client)
+            assert isinstance(outcome.error, aichatfree.TransportError)
+            # The client is still open, and its loop runs.
+            assert face.run(lambda: gone.get(timeout=20), lambda: asyncio.to_thread(gone.get, timeout=20))
+
+    @pytest.mark.parametrize("fields", [f"X-Policy: {'x' * 9000}\r\n", "X-Policy: x\r\n" * 150])
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_long_head(self, face: Any, tls: ssl.SSLContext, ca_file: str, fields: str, scheme: str) -> None:
+        def answer(peer: Peer) -> None:
+            peer.send(f"HTTP/1.1 407 Not so\r\n{fields}\r\n".encode())
+            peer.finish()
+
+        with Peers(answer, tls=tls if scheme == "https" else None) as proxy:
+            client = face.client("https://127.0.0.1:1", proxy=proxy.url, verify=ca_file, max_retries=0)
+            outcome = face.stream(client)
+        assert "the proxy did not let the request through" in str(outcome.error)

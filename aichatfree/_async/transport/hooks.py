@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -24,7 +25,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ...errors import TransportError
 from .framing import LARGE_READ_SIZE, MAX_FIELDS, MAX_HEAD_BYTES, READ_SIZE, Framing
-from .sockets import is_stale, read_before_the_end, set_read_size, unread
+from .sockets import is_stale, read_before_the_end, set_read_size, underlying, unread
 
 LARGE_BODY = 1024 * 1024
 """Bytes of a request from which aiohttp wants a file instead of one bytes object."""
@@ -60,6 +61,10 @@ class Sending(Protocol):
 current: ContextVar[list[Sending]] = ContextVar("aichatfree_sending")
 """What this task is sending: aiohttp has no way to hand anything to a request. It is in a list, which is emptied after
 the sending: a connection that is made then keeps the context of its making for life."""
+
+
+_to_proxies: ContextVar[list[Any]] = ContextVar("aichatfree_to_proxies")
+"""The connection to a proxy that this task is making."""
 
 
 def unknown_aiohttp(what: str) -> TransportError:
@@ -190,6 +195,25 @@ class Noticed(aiohttp.BaseConnector):
 
 class Connector(Noticed, aiohttp.TCPConnector):
     """A connector of ours."""
+
+    async def _create_proxy_connection(self, *args: Any) -> Any:
+        """As aiohttp's, but what comes to nothing is gone at once: TLS would wait for the proxy to end it."""
+        token = _to_proxies.set(opened := [])
+        try:
+            return await super()._create_proxy_connection(*args)
+        except BaseException:
+            for transport in opened:
+                transport.abort()
+            raise
+        finally:
+            _to_proxies.reset(token)
+
+    async def _create_direct_connection(self, *args: Any, **kwargs: Any) -> Any:
+        transport, protocol = await super()._create_direct_connection(*args, **kwargs)
+        if (opened := _to_proxies.get(None)) is not None:
+            opened.append(underlying(transport))
+            protocol.set_response_params = partial(protocol.set_response_params, **session_options())
+        return transport, protocol
 
 
 class Request(aiohttp.ClientRequest):

@@ -42,6 +42,11 @@ def read_before_the_end(transport: Any) -> None:
     tls.connection_lost = connection_lost
 
 
+def underlying(transport: Any) -> Any:
+    """What a TLS connection sends through, which can be aborted even when that has been closed twice, and waits."""
+    return getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
+
+
 def set_read_size(transport: Any, size: int) -> None:
     """How much asyncio asks a socket for at a time."""
     if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
