@@ -198,7 +198,8 @@ class Connector(Noticed, aiohttp.TCPConnector):
 
     async def _create_proxy_connection(self, *args: Any) -> Any:
         """As aiohttp's, but what comes to nothing is gone at once: TLS would wait for the proxy to end it."""
-        token = _to_proxies.set(opened := [])
+        opened: list[Any] = []
+        token = _to_proxies.set(opened)
         try:
             return await super()._create_proxy_connection(*args)
         except BaseException:
@@ -209,6 +210,8 @@ class Connector(Noticed, aiohttp.TCPConnector):
             _to_proxies.reset(token)
 
     async def _create_direct_connection(self, *args: Any, **kwargs: Any) -> Any:
+        transport: Any
+        protocol: Any
         transport, protocol = await super()._create_direct_connection(*args, **kwargs)
         if (opened := _to_proxies.get(None)) is not None:
             opened.append(underlying(transport))
