@@ -131,12 +131,16 @@ def test_what_takes_precedence_over_netrc(session: requests.Session) -> None:
         Client(server.url, session=session).generate("Hi")
         session.auth = ("session", "mine")
         Client(server.url, session=session).generate("Hi")
+        Client(server.url, session=session, headers={"Authorization": "Bearer mine"}).generate("Hi")
+        Client(url, session=session).generate("Hi")
         sent = [line for lines in server.heads for line in lines.decode().split("\r\n") if "uthorization" in line]
     assert [line.partition(": ")[2] for line in sent] == [
         "Basic bWU6bWluZQ==",
         "Bearer mine",
         "Basic b3RoZXI6b3RoZXI=",
         "Basic c2Vzc2lvbjptaW5l",
+        "Bearer mine",  # as with a session of aiohttp's, what the client was given takes precedence
+        "Basic bWU6bWluZQ==",
     ]
 
 

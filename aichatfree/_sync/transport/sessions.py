@@ -78,8 +78,8 @@ def post(session: requests.Session, settings: Settings, request: Request, deadli
         own["proxies"] = {"http": proxy, "https": proxy}
     if settings.verify is not True:
         own["verify"] = settings.verify
-    if session.auth is None and "authorization" in map(str.lower, request.headers):
-        own["auth"] = _leave  # or requests would put what a netrc file says in its place
+    if "authorization" in map(str.lower, request.headers):
+        own["auth"] = _leave  # or requests would put what its session, or a netrc file, says in its place
     answers: list[requests.Response] = []
 
     def note(response: requests.Response, *args: Any, **kwargs: Any) -> None:
