@@ -175,6 +175,35 @@ def test_a_line_of_a_chunk_that_goes_on_and_on(face: Any, server: ScriptedServer
     assert len(str(outcome.error)) < 300
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"5;" + b"x" * 9000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"5;a=\0\r\nhello\r\n0\r\n\r\n",
+        b"0\r\nX y: z\r\n\r\n",
+        b"0\r\n\xe9: z\r\n\r\n",
+        b"0\r\n: z\r\n\r\n",
+        b"0\r\nX: \0\r\n\r\n",
+        b"0\r\nX: a\rb\r\n\r\n",
+        b"0\r\n folded\r\n\r\n",
+        b"0\r\n" + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+    ],
+)
+def test_what_neither_client_takes_behind_text(face: Any, server: ScriptedServer, rest: bytes) -> None:
+    """However it comes: as one packet, most of it."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+    server.enqueue(Reply.raw(head + rest))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.StreamInterruptedError
+    assert outcome.text == outcome.error.partial == "first"
+
+
+def test_an_answer_to_another_question(face: Any, server: ScriptedServer) -> None:
+    server.enqueue(Reply.raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\nsome text"))
+    outcome = face.stream(face.client(server, max_retries=0))
+    assert type(outcome.error) is aichatfree.ConnectError
+
+
 def test_extensions_and_trailers_are_passed_over(face: Any, server: ScriptedServer) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"5;name=value\r\nfirst\r\n00A\r\n and more.\r\n0\r\nTrailer: x\r\nAnother: y\r\n\r\n"

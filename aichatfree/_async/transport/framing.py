@@ -27,8 +27,9 @@ LARGE_READ_SIZE = 256 * 1024
 """The same, for an answer that has filled a read."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"0{0,64}([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
-_CHUNK_SIZE_BEGUN = re.compile(rb"(?:0{0,64}[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?\r?)?\Z")
+_CHUNK_SIZE = re.compile(rb"0{0,64}([0-9A-Fa-f]{1,16})[ \t]{0,64}(?:;[^\r\n\0]{0,8000})?\r\n")
+_CHUNK_SIZE_BEGUN = re.compile(rb"(?:0{0,64}[0-9A-Fa-f]{1,16}[ \t]{0,64}(?:;[^\r\n\0]{0,8000})?\r?)?\Z")
+_TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:|[ \t])[^\r\0]*")
 _NOTHING: tuple[tuple[()], bool, bytes] = ((), False, b"")
 
 _HEAD, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS, _LENGTH, _UNTIL_EOF, _DONE = range(8)
@@ -284,10 +285,12 @@ class Framing:
                 return at, None
             self._trailers += 1
             self._trailer_bytes += len(field)
-            if b":" not in field and field[:1] not in (b" ", b"\t"):
+            if not _TRAILER.fullmatch(field) or (self._trailers == 1 and field[:1].isspace()):
                 return at, "a trailer is invalid"
             if self._trailers > MAX_FIELDS:
                 return at, "there are too many trailers"
+            if self._trailer_bytes > MAX_HEAD_BYTES:
+                break
         self._begun = data[at:]
         if self._trailer_bytes + len(self._begun) > MAX_HEAD_BYTES:
             return at, "the trailers are too large"

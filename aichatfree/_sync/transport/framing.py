@@ -257,10 +257,13 @@ class Chunks:
         self._trailers += data
         if self._trailers[:2] == b"\r\n":
             end = 2
-        elif (end := head_end(self._trailers, before)) < 0:
-            if len(self._trailers) > MAX_HEAD_BYTES:
+        else:
+            end = head_end(self._trailers, before)
+            if (len(self._trailers) if end < 0 else end) > MAX_HEAD_BYTES:
                 self.fault = http.client.HTTPException("the trailers of the body are too large")
-            return
+                return
+            if end < 0:
+                return
         trailers, self.rest = bytes(self._trailers[:end]), bytes(self._trailers[end:])
         try:
             _read_fields(trailers.split(b"\n")[:-2])

@@ -75,7 +75,9 @@ class LimitedResponse(http.client.HTTPResponse):
             if not lines:
                 raise http.client.RemoteDisconnected("the connection was closed without an answer")
             head = read_head(lines)
-            if head.status >= 200 or head.status == 101:
+            if head.status == 101:
+                raise http.client.HTTPException("the answer is not one to this request")
+            if head.status >= 200:
                 break
         self._framing = framing = framing_of(head)
         self.code = self.status = head.status
