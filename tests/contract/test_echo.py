@@ -110,6 +110,16 @@ def test_the_signature_in_capitals(face: Any, server: ScriptedServer) -> None:
     assert error.body == "***"
 
 
+def test_html_in_an_address(face: Any, server: ScriptedServer) -> None:
+    """What follows a number sign is no part of the path, and the beginning of a secret is before it."""
+    said = html.escape("it's a secret")
+    server.enqueue(Reply("", status=307, headers={"Location": f"http://elsewhere.invalid/{said}"}))
+    error = face.stream(face.client(server, secret="it's a secret", max_retries=0)).error
+    assert isinstance(error, RedirectError)
+    assert error.location == "http://elsewhere.invalid/***"
+    assert "a secret" not in everything(error)
+
+
 CUT = {
     "status": lambda said: b"HTTP/1.1 " + said,
     "no http": lambda said: said,

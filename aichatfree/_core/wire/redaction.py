@@ -105,7 +105,10 @@ class Redactor:
     def is_repeated_in(self, text: str) -> bool:
         """Whether ``text``, of which a part may be percent-encoded, repeats a secret that is too long for chance."""
         texts = (text, unquote(text))
-        return any(form in each for form in self._forms if len(form) >= _TELLING for each in texts)
+        if any(form in each for form in self._forms if len(form) >= _TELLING for each in texts):
+            return True
+        telling = [spellings for spellings in self._spellings if spellings.size >= _TELLING]
+        return any(spellings.sub(each) != each for spellings in telling for each in texts)
 
     def headers(self, pairs: Iterable[tuple[str, str]]) -> Headers:
         """Headers without secrets."""
@@ -146,8 +149,11 @@ def _forms(secret: str) -> Iterator[str]:
     yield secret
     yield json.dumps(secret)[1:-1]
     yield repr(secret)[1:-1]
-    yield repr(encoded)[2:-1]
+    # As html.escape writes it; to load that takes longer, and cannot be done where no file can be opened any more.
+    escaped = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield escaped.replace('"', "&quot;").replace("'", "&#x27;")
     for data in dict.fromkeys((encoded, sound.encode("latin-1", "replace"))):
+        yield repr(data)[2:-1]
         yield data.decode("latin-1")  # UTF-8 that was read as Latin-1, as http.client reads headers
         quoted = quote(data, safe="")
         yield quoted
@@ -167,6 +173,7 @@ class _Spellings:
     """
 
     def __init__(self, secret: str) -> None:
+        self.size = len(secret)
         self._core = max(re.findall("[A-Za-z0-9]*", secret), key=len)  # this is escaped nowhere, and found at once
         self._pattern = re.compile("".join(map(_escaped, re.findall(r"\\+|\s+|.", well_formed(secret)))))
 
