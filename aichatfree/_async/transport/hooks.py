@@ -196,12 +196,12 @@ class Noticed(aiohttp.BaseConnector):
 class Connector(Noticed, aiohttp.TCPConnector):
     """A connector of ours."""
 
-    async def _create_proxy_connection(self, *args: Any) -> Any:
+    async def _create_proxy_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
         """As aiohttp's, but what comes to nothing is gone at once: TLS would wait for the proxy to end it."""
         opened: list[Any] = []
         token = _to_proxies.set(opened)
         try:
-            return await super()._create_proxy_connection(*args)
+            return await super()._create_proxy_connection(req, traces, timeout)
         except BaseException:
             for transport in opened:
                 transport.abort()
