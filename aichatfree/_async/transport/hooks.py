@@ -210,13 +210,11 @@ class Connector(Noticed, aiohttp.TCPConnector):
             _to_proxies.reset(token)
 
     async def _create_direct_connection(self, *args: Any, **kwargs: Any) -> Any:
-        transport: Any
-        protocol: Any
-        transport, protocol = await super()._create_direct_connection(*args, **kwargs)
+        made: Any = await super()._create_direct_connection(*args, **kwargs)
         if (opened := _to_proxies.get(None)) is not None:
-            opened.append(underlying(transport))
-            protocol.set_response_params = partial(protocol.set_response_params, **session_options())
-        return transport, protocol
+            opened.append(underlying(made[0]))
+            made[1].set_response_params = partial(made[1].set_response_params, **session_options())
+        return made
 
 
 class Request(aiohttp.ClientRequest):
