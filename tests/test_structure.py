@@ -534,7 +534,8 @@ def loaded_by_the_command(*args: str, home: Path) -> set[str]:
 
 
 def test_the_version_of_the_command_costs_nothing(tmp_path: Path) -> None:
-    assert loaded_by_the_command("--version", home=tmp_path) == {"__future__", "aichatfree", "aichatfree.cli"}
+    loaded = loaded_by_the_command("--version", home=tmp_path) - {"__future__"}  # where coverage has not loaded that
+    assert loaded == {"aichatfree", "aichatfree.cli"}
 
 
 NOT_FOR_ASK = {
