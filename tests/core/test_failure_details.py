@@ -45,6 +45,23 @@ def test_an_echoed_secret_is_not_shown(secrets: list[str], words: str, status: i
 def test_the_longest_secret_is_replaced_first() -> None:
     assert Redactor(["pass", "password1", ""])("password1 pass") == "*** ***"
     assert Redactor([])("text") == Redactor([""])("text") == "text"
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "shown"),
+    [
+        ("cannot read 2abcd", "cannot read 2abcd"),
+        ("2abcd is what it said", "*** is what it said"),
+        ("2abcdxabcd is what it said", "***xabcd is what it said"),  # what follows only looks like it
+        ("it said hunt", "it said ***"),
+        ("it said huntxhunter2", "it said huntx***"),
+        ("it said huntxhunt", "it said huntx***"),
+        ("it said 'ter2ab' and '2abcd...'", "it said '***' and '***...'"),
+        ("abc", "abc"),
+    ],
+)
+def test_pieces_of_a_secret_at_the_edges_of_an_excerpt(excerpt: str, shown: str) -> None:
+    assert Redactor(["hunter2abcd"]).of_an_excerpt(excerpt) == shown
     assert Redactor(['a"\n\u00e9'])(json.dumps({"pass": 'a"\n\u00e9'})) == '{"pass": "***"}'
 
 
