@@ -355,6 +355,15 @@ class TestAnswersToConnect:
             # The client is still open, and its loop runs.
             assert face.run(lambda: gone.get(timeout=20), lambda: asyncio.to_thread(gone.get, timeout=20))
 
+    def test_an_interim_answer_is_passed_over(self, face: Any) -> None:
+        def answer(peer: Peer) -> None:
+            peer.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 Not so\r\n\r\n")
+            peer.finish()
+
+        with Peers(answer) as proxy:
+            outcome = face.stream(face.client("https://127.0.0.1:1", proxy=proxy.url, max_retries=0))
+        assert "the proxy did not let the request through" in str(outcome.error)
+
     @pytest.mark.parametrize("fields", [f"X-Policy: {'x' * 9000}\r\n", "X-Policy: x\r\n" * 150])
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_a_long_head(self, face: Any, tls: ssl.SSLContext, ca_file: str, fields: str, scheme: str) -> None:

@@ -34,7 +34,7 @@ from urllib3.exceptions import (
 from ..._core.network import Network
 from ..._core.wire.addresses import split_userinfo
 from .dialing import Dial
-from .framing import Framing, framing_of, read_head
+from .framing import Framing, framing_of
 from .idle import Idle
 from .inbox import Inbox
 from .sending import check_stage, sending, transmit
@@ -70,15 +70,7 @@ class LimitedResponse(http.client.HTTPResponse):
         if self.headers is not None:
             return
         check_stage(exchange, "request", "HTTPConnection.request")
-        while True:
-            lines = self._inbox.read_head()
-            if not lines:
-                raise http.client.RemoteDisconnected("the connection was closed without an answer")
-            head = read_head(lines)
-            if head.status == 101:
-                raise http.client.HTTPException("the answer is not one to this request")
-            if head.status >= 200:
-                break
+        head = self._inbox.read_final_head()
         self._framing = framing = framing_of(head)
         self.code = self.status = head.status
         self.reason = head.reason
@@ -91,6 +83,15 @@ class LimitedResponse(http.client.HTTPResponse):
         self.will_close = not framing.keeps
         exchange.incoming = self
         exchange.stage = "answer"
+
+    def _read_status(self) -> tuple[Any, ...]:
+        """The status of the answer to a CONNECT, with the fields that follow: http.client takes few of them."""
+        if self._inbox is None:
+            status: tuple[Any, ...] = super()._read_status()  # type: ignore[misc]
+            return status
+        head = self._inbox.read_final_head()
+        self._inbox.unread(b"\r\n")  # the fields have ended
+        return head.version, head.status, head.reason
 
     def body(self) -> Iterator[bytes]:
         """The body as it arrives, see :meth:`Inbox.body`."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._core.deadlines import Deadline
-from .framing import MAX_HEAD_BYTES, Chunks, Framing, head_end
+from .framing import MAX_HEAD_BYTES, Chunks, Framing, Head, head_end, read_head
 
 READ_SIZE = 64 * 1024
 """The most bytes that one read asks for. A read returns what has arrived, so this delays nothing."""
@@ -99,6 +99,26 @@ class Inbox:
             raise http.client.HTTPException("the headers are too large")
         self._data = data[end:]
         return data[:end]
+
+    def read_final_head(self) -> Head:
+        """The head of an answer, behind the interim ones.
+
+        Raises:
+            http.client.HTTPException: It is invalid, or too large, or not there.
+        """
+        while True:
+            lines = self.read_head()
+            if not lines:
+                raise http.client.RemoteDisconnected("the connection was closed without an answer")
+            head = read_head(lines)
+            if head.status == 101:
+                raise http.client.HTTPException("the answer is not one to this request")
+            if head.status >= 200:
+                return head
+
+    def unread(self, data: bytes) -> None:
+        """Let ``data`` be what is received next."""
+        self._data = data + self._data
 
     def readline(self, limit: int = -1) -> bytes:
         """A line, as http.client reads the answer to a CONNECT."""
