@@ -363,6 +363,7 @@ class TestAnswersToConnect:
         with Peers(answer) as proxy:
             outcome = face.stream(face.client("https://127.0.0.1:1", proxy=proxy.url, max_retries=0))
         assert "the proxy did not let the request through" in str(outcome.error)
+        assert "407" in str(outcome.error)
 
     @pytest.mark.parametrize("fields", [f"X-Policy: {'x' * 9000}\r\n", "X-Policy: x\r\n" * 150])
     @pytest.mark.parametrize("scheme", ["http", "https"])

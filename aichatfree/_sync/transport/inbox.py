@@ -121,7 +121,7 @@ class Inbox:
         self._data = data + self._data
 
     def readline(self, limit: int = -1) -> bytes:
-        """A line, as http.client reads the answer to a CONNECT."""
+        """A line, as http.client looks for the end of the answer to a CONNECT."""
         data = b""
         while True:
             more = self.receive()
