@@ -111,7 +111,8 @@ class Call:
         self._reader: AnswerReader | None = None
         self._text: tuple[list[str], list[str]] = ([], [])
         self._count = 0
-        self._number = 0
+        self.attempts = 0
+        """Requests sent."""
         self._secrets: tuple[str, ...] = ()
         self._first_text: float | None = None
         self._total: float | None = None
@@ -130,7 +131,7 @@ class Call:
 
     def sending(self, attempt: Attempt) -> Request:
         """The request of ``attempt``, signed now."""
-        self._number = attempt.number
+        self.attempts = attempt.number
         self._reader = None
         request = attempt.request
         if self._secrets:
@@ -204,7 +205,7 @@ class Call:
     def failed(self, error: AIChatFreeError) -> AIChatFreeError:
         """Complete the error of an attempt with the text that had been emitted before it."""
         error.partial = self.text
-        _log.debug("attempt %d failed: %s: %s", self._number, type(error).__name__, error)
+        _log.debug("attempt %d failed: %s: %s", self.attempts, type(error).__name__, error)
         return error
 
     def restart(self) -> None:
@@ -241,7 +242,7 @@ class Call:
     def stats(self) -> Stats:
         """What the call took so far."""
         return Stats(
-            attempts=self._number,
+            attempts=self.attempts,
             first_text_seconds=self._first_text,
             total_seconds=self.deadline.elapsed() if self._total is None else self._total,
             bytes_received=self._reader.bytes_received if isinstance(self._reader, ReplyReader) else 0,

@@ -193,11 +193,11 @@ class Pacer:
             error.attempts = (*item.errors, *error.attempts)
             return self._result(item, None, error, call)
         item.errors += (*error.attempts, error)
-        item.attempts += call.stats.attempts if call else 0
+        item.attempts += call.attempts if call else 0
         return None
 
     def _result(self, item: Item, text: str | None, error: AIChatFreeError | None, call: Call | None) -> MapResult:
-        attempts = item.attempts + (call.stats.attempts if call else 0)
+        attempts = item.attempts + (call.attempts if call else 0)
         seconds = 0.0 if item.started is None else self._now() - item.started
         return MapResult(item.index, item.prompt, text, error, attempts, seconds)
 

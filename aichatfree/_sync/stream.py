@@ -123,11 +123,9 @@ class _Control:
         self._alarm: Alarm | None = None
 
     def pause(self, seconds: float) -> None:
-        if seconds > 0:
-            self._alarm = Alarm()
-            if not self.closed:
-                self._alarm.wait(seconds)
-        self.check()
+        self._alarm = Alarm()
+        if not self.closed:
+            self._alarm.wait(seconds)
 
     def check(self) -> None:
         if self.closed or self.share.closed:
@@ -154,7 +152,9 @@ def _run(call: Call, control: _Control, transport: Transport) -> Generator[str]:
         while True:
             reader: AnswerReader | None = None
             try:
-                control.pause(attempt.delay)
+                if attempt.delay > 0:
+                    control.pause(attempt.delay)
+                control.check()
                 exchange = control.exchange = transport.exchange(call.sending(attempt), call.deadline)
                 try:
                     control.check()  # again: who closed it a moment ago has not seen this exchange

@@ -24,7 +24,7 @@ from raw_server import Peer, RawServer, chunk, chunked, head, plain
 
 import aichatfree
 from aichatfree import AsyncClient, RetryPolicy, Timeout
-from aichatfree._async.transport import hooks, resolver
+from aichatfree._async.transport import hooks, outgoing, resolver
 from aichatfree.testing import ProxyServer, Reply, ScriptedServer
 
 NO_WAIT = RetryPolicy(max_retries=1, initial_delay=0)
@@ -223,7 +223,7 @@ class TestUploads:
 class TestHooks:
     @pytest.mark.parametrize("timeout", [1, None])
     def test_a_hook_that_is_not_called(self, monkeypatch: pytest.MonkeyPatch, timeout: float | None) -> None:
-        name = hooks._SEND
+        name = outgoing.SEND
         assert name is not None
         known = getattr(aiohttp.ClientRequest, name)
 
@@ -247,7 +247,7 @@ class TestHooks:
         assert name in str(error)
 
     def test_no_name_for_what_sends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hooks, "_SEND", None)
+        monkeypatch.setattr(hooks, "SEND", None)
         with RawServer(lambda peer: peer.wait()) as server:
             _, error = ask(server.url)
         assert type(error) is aichatfree.TransportError
@@ -268,7 +268,7 @@ class TestHooks:
         assert type(error) is aichatfree.TransportError
 
     def test_a_response_that_is_made_otherwise(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hooks, "_AT_ONCE", False)  # aiohttp then sends as it always does
+        monkeypatch.setattr(outgoing, "_AT_ONCE", False)  # aiohttp then sends as it always does
         with RawServer(lambda peer: peer.sock.sendall(chunked(b"one"))) as server:
             for size in (2, 100_000, 3_000_000):
                 assert ask(server.url, "x" * size) == ("one", None)

@@ -36,8 +36,9 @@ class Crew:
         self._answer = answer
         self._feeder: asyncio.Task[Any] | None = None
         self._room = asyncio.Event()
-        self._ended: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._failed: asyncio.Task[Any] | None = None
+        self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.halted = False
         """Whether the results are not wanted any more."""
@@ -47,24 +48,22 @@ class Crew:
         if self._feeder is None:
             self._feeder = self._spawn(self._feed())
         while not self.halted:
-            if (result := self._window.pop()) is not None or not self._tasks:
+            if (result := self._window.pop()) is not None:
                 self._room.set()
                 return result
-            task = await self._ended.get()
-            if task is None:
-                break
-            self._tasks.discard(task)
-            outcome = task.result()
-            if task is not self._feeder:
-                self._window.put(outcome)
-                self._room.set()
+            if self._failed is not None:
+                self._failed.result()
+            if not self._tasks:
+                return None
+            self._news.clear()
+            await self._news.wait()
         return None
 
     def halt(self) -> None:
         """Want no more results, and unblock whoever waits for one, from any thread: it gets None."""
         self.halted = True
         with suppress(RuntimeError):  # the loop is closed: nobody waits in it
-            self._loop.call_soon_threadsafe(self._ended.put_nowait, None)
+            self._loop.call_soon_threadsafe(self._news.set)
 
     async def _feed(self) -> None:
         # One task reads all of the prompts: an async generator may hold a timeout or a scope open between them.
@@ -81,10 +80,19 @@ class Crew:
             self._room.clear()
             await self._room.wait()
 
+    def _take_back(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            self._failed = self._failed or task
+        elif task is not self._feeder:
+            self._window.put(task.result())
+            self._room.set()
+        self._news.set()
+
     def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended.put_nowait)
+        task.add_done_callback(self._take_back)
         return task
 
     async def __aenter__(self) -> Crew:

@@ -16,8 +16,10 @@ from ..._core.wire.redaction import sealed, short
 from ..._core.wire.requests import Request
 from ...errors import AIChatFreeError, InvalidRequestError, Phase
 from .answers import read_fields, reader_of
+from .borrowed import check_end
 from .framing import is_chunked
-from .hooks import Handler, Watched, adopt, arrived, current, forget_headers, unknown_aiohttp, watch
+from .hooks import Handler, adopt, arrived, forget_headers, unknown_aiohttp, watch
+from .outgoing import current
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem, words_of
 from .sessions import LoopSession
 from .waiting import Sender, is_running, raise_apart
@@ -71,9 +73,9 @@ class AiohttpExchange:
         self._whole = False
 
     @property
-    def body(self) -> bytes:
-        """What the request carries."""
-        return self.request.body
+    def crowded(self) -> bool:
+        """Whether others are about to go out, or wait for their answers."""
+        return self._held is not None and self._held.unanswered > 1
 
     def expect(self) -> None:
         """A connection was found; that the request goes out on it is to be noticed, at the latest at the limit."""
@@ -92,20 +94,23 @@ class AiohttpExchange:
         if not isinstance(connection.protocol, Handler):
             adopt(connection)
         protocol = self._protocol = connection.protocol
-        transport = connection.transport
-        if transport is not None:
-            self._reused = self._held.hold(transport)
-        if isinstance(protocol, Handler):
-            if (self._reused or not protocol.framed) and protocol.should_close:
-                # What came while it lay idle would be taken for the answer to this request.
-                raise aiohttp.ServerDisconnectedError("the idle connection had ended")
-            if not protocol.framed:
-                protocol.frame()
-        elif self._held.owns_connector:
-            raise unknown_aiohttp(f"connections are of {type(protocol).__name__}")
+        if connection.transport is not None:
+            self._reused = self._held.hold(connection.transport)
+        self.check_idle()
+        if not isinstance(protocol, Handler):
+            if self._held.owns_connector:
+                raise unknown_aiohttp(f"connections are of {type(protocol).__name__}")
+        elif not protocol.framed:
+            protocol.frame()
         if self._aborted or self._ended is not None:
             raise aiohttp.ClientConnectionError("the call was closed")
         self._begin("first_byte")
+
+    def check_idle(self) -> None:
+        """Raise where what came while the connection lay idle would be taken for the answer to this request."""
+        protocol = self._protocol
+        if isinstance(protocol, Handler) and (self._reused or not protocol.framed) and protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("the idle connection had ended")
 
     def _begin(self, phase: Phase) -> None:
         """Start the limit of a phase, and the timer, unless it fires early enough: then it looks again by itself."""
@@ -159,6 +164,7 @@ class AiohttpExchange:
             if held is None:
                 self._watch_foreign()
             else:
+                held.unanswered += 1
                 self._watch()
             if self._ended is not None:  # a limit has passed since it was looked at
                 raise self._ended
@@ -177,6 +183,8 @@ class AiohttpExchange:
                 raise
             failure = self._ended or closed_by_caller()
         finally:
+            if held is not None:
+                held.unanswered -= 1
             sender.resume()
             self._sender = None
             slot.clear()
@@ -224,9 +232,8 @@ class AiohttpExchange:
             if self._content.at_eof():
                 self._end()
             self._begin("idle")
-        data = b""
         try:
-            data = await self._read_some()
+            data: bytes = await self._read_some()
         except (*FOREIGN_ERRORS, RuntimeError) as error:
             if isinstance(error, RuntimeError) and (self._protocol is None or self._protocol.is_connected()):
                 raise
@@ -245,15 +252,8 @@ class AiohttpExchange:
     def _end(self) -> None:
         """The body has ended: by itself, or because it was cut."""
         raise_apart(closed_by_caller() if self._aborted else self._ended)
-        protocol = self._protocol
-        if protocol is not None and not isinstance(protocol, Handler):
-            # Where only the end of the connection ends a body, aiohttp takes any end for that.
-            lost = protocol.exception()
-            if isinstance(lost, OSError):
-                raise interrupted(lost, self.request.secrets) from lost
-            by_eof = "content-length" not in self.headers and not is_chunked(self.headers)
-            if isinstance(protocol, Watched) and by_eof and not protocol.connected and not protocol.ended:
-                raise interrupted("the connection ended without saying so")
+        if self._protocol is not None and not isinstance(self._protocol, Handler):
+            check_end(self._protocol, self.headers, self.request.secrets)
         self._whole = True
         raise StopAsyncIteration
 

@@ -16,7 +16,8 @@ from contextlib import suppress
 import aiohttp
 
 from .framing import LARGE_READ_SIZE
-from .hooks import Connector, Request, check_hooks, loop_of, session_options
+from .hooks import Connector, check_hooks, loop_of, session_options
+from .outgoing import Request
 from .resolver import Resolver
 from .sockets import drop, generators_were_shut_down
 from .waiting import is_running
@@ -51,6 +52,8 @@ class LoopSession:
         self._process = os.getpid()
         self._transports: set[asyncio.WriteTransport] = set()
         self._many = 64
+        self.unanswered = 0
+        """Requests that are about to go out, or wait for their answers."""
         self._connector = make()
         self.owns_connector = owns_connector
         self.session = aiohttp.ClientSession(

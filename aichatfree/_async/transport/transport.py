@@ -20,7 +20,8 @@ from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
 from .borrowed import framed
 from .exchange import AiohttpExchange
-from .hooks import LARGE_BODY, middlewares_of, session_options
+from .hooks import middlewares_of, session_options
+from .outgoing import LARGE_BODY
 from .sessions import KEEP_ALIVE_SECONDS, LoopSession, MakeConnector, Sessions, belongs_to, make_connector
 from .socks import SocksConnector
 
