@@ -25,6 +25,7 @@ from raw_server import Peer, RawServer, chunk, chunked, head, plain
 import aichatfree
 from aichatfree import AsyncClient, RetryPolicy, Timeout
 from aichatfree._async.transport import hooks, outgoing, resolver
+from aichatfree._async.transport.exchange import AiohttpExchange
 from aichatfree.testing import ProxyServer, Reply, ScriptedServer
 
 NO_WAIT = RetryPolicy(max_retries=1, initial_delay=0)
@@ -153,7 +154,7 @@ class TestFraming:
 
 
 class TestUploads:
-    @pytest.mark.parametrize("size", [400_000, 8_000_000])
+    @pytest.mark.parametrize("size", [200_000, 400_000, 8_000_000])
     @pytest.mark.parametrize("round_", range(4))
     def test_an_answer_that_comes_early(self, size: int, round_: int) -> None:
         def refuse(peer: Peer) -> None:
@@ -169,16 +170,18 @@ class TestUploads:
         assert isinstance(error, aichatfree.APIError)
         assert error.status_code == 413
 
-    def test_over_tls(self, tls: Any) -> None:
+    @pytest.mark.parametrize("size", [200_000, 8_000_000])
+    def test_over_tls(self, tls: Any, size: int) -> None:
         def refuse(peer: Peer) -> None:
+            peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else it may never leave that side
             taken = 0
-            while taken < 2_000_000:
+            while taken < size // 4:
                 taken += len(peer.sock.recv(65536))
             peer.sock.sendall(plain(b"too large", "Connection: close", status="413 Content Too Large"))
             peer.sock.close()
 
         with RawServer(refuse, tls=tls[0], read_body=False) as server:
-            _, error = ask(server.url, "x" * 8_000_000, retry=NO_WAIT, verify=tls[1])
+            _, error = ask(server.url, "x" * size, retry=NO_WAIT, verify=tls[1])
             assert len(server.requests) == 1
         assert isinstance(error, aichatfree.APIError)
         assert error.status_code == 413
@@ -213,11 +216,61 @@ class TestUploads:
         with RawServer(ignore, read_body=False) as server:
             assert asyncio.run(main()) < 5
 
-    @pytest.mark.parametrize("size", [10, 65_536, 65_537, 1_048_576, 3_000_000])
+    @pytest.mark.parametrize("size", [10, 65_536, 65_537, 262_144, 262_145, 1_048_576, 3_000_000])
     def test_any_size_arrives(self, server: ScriptedServer, size: int) -> None:
         server.enqueue(Reply("fine"))
         assert ask(server.url, "y" * size) == ("fine", None)
         assert server.requests[0].json["messages"][0]["parts"][0]["text"] == "y" * size
+
+
+class TestRequestsSideBySide:
+    def test_they_leave_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """But for the first, which is alone when it goes out."""
+        steps: list[str] = []
+        connected, check_idle = AiohttpExchange.connected, AiohttpExchange.check_idle
+
+        def note_connected(self: AiohttpExchange, connection: Any) -> None:
+            connected(self, connection)
+            steps.append("connected")
+
+        def note_check(self: AiohttpExchange) -> None:
+            check_idle(self)
+            steps.append("checked")
+
+        async def main() -> None:
+            async with AsyncClient(server.url, max_retries=0) as client:
+                await asyncio.gather(*[client.generate("hi") for _ in range(3)])
+                monkeypatch.setattr(AiohttpExchange, "connected", note_connected)
+                monkeypatch.setattr(AiohttpExchange, "check_idle", note_check)
+                await asyncio.gather(*[client.generate("hi") for _ in range(3)])
+                assert steps == [*["checked", "connected"] * 3, *["checked"] * 2]
+                del steps[:]
+                await client.generate("hi")
+                assert steps == ["checked", "connected"]  # alone, it need not wait for anybody
+
+        with RawServer(lambda peer: peer.sock.sendall(chunked(b"one"))) as server:
+            asyncio.run(main())
+
+    def test_what_comes_on_an_idle_connection_meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        check_idle = AiohttpExchange.check_idle
+        about_to_go: list[AiohttpExchange] = []
+
+        def check_late(self: AiohttpExchange) -> None:
+            if self._connection is not None and self.deadline.phase == "first_byte":
+                if not about_to_go:
+                    self._protocol.data_received(plain(b"gone", "Connection: close", status="408 Request Timeout"))
+                about_to_go.append(self)
+            check_idle(self)
+
+        async def main() -> list[str]:
+            async with AsyncClient(server.url, max_retries=0) as client:
+                await asyncio.gather(*[client.generate("hi") for _ in range(3)])
+                monkeypatch.setattr(AiohttpExchange, "check_idle", check_late)
+                return await asyncio.gather(*[client.generate("hi") for _ in range(3)])
+
+        with RawServer(lambda peer: peer.sock.sendall(chunked(b"one"))) as server:
+            assert asyncio.run(main()) == ["one"] * 3
+        assert len(about_to_go) >= 2
 
 
 class TestHooks:

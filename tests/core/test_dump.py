@@ -111,3 +111,20 @@ def test_a_conversation_is_dumped_turn_by_turn(turns: list[tuple[str, str]], sys
         messages += [Message("user", user), Message("assistant", assistant)]
     messages.append(Message("user", question))
     assert whole(dump_history([dump_turn(*turn) for turn in turns], system, question)) == carefully(messages)
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from('"\\\b\f\n\r\t\x00\x1f\x7f\u2028')), max_size=40))
+def test_a_text_is_json_as_python_writes_it(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    said = [
+        {"role": "user", "parts": [{"text": text}]},
+        {"role": "model", "parts": [{"text": text}]},
+    ]
+    whole = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    assert b"[%b]" % dump_turn(text, text) == whole
+
+
+@pytest.mark.parametrize("code", range(0x80))
+def test_each_character_of_ascii(code: int) -> None:
+    text = f"{chr(code)}, {chr(code)}"
+    assert json.loads(b"[%b]" % dump_turn(text, "x"))[0]["parts"] == [{"text": text}]
