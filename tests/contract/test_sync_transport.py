@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -478,6 +479,33 @@ def test_what_is_remembered_of_addresses_is_bounded() -> None:
             tracemalloc.stop()
         grown = traced[1] - traced[0]
     assert grown < 70 * 5000 / 2
+
+
+def test_a_stream_that_waits_for_a_piece_holds_little(server: ScriptedServer) -> None:
+    server.enqueue(Reply(["one", Pause(None)]))
+    held = 0
+
+    def look() -> None:
+        nonlocal held
+        ends = time.monotonic() + 10
+        while not held and time.monotonic() < ends:
+            files = tracemalloc.take_snapshot().statistics("filename")
+            held = sum(each.size for each in files if each.traceback[0].filename.endswith("inbox.py"))
+        stream.close()
+
+    with Client(server.url) as client:
+        stream = client.stream("Hi")
+        assert next(stream) == "one"
+        tracemalloc.start()
+        try:
+            looking = threading.Thread(target=look)
+            looking.start()
+            with pytest.raises(StreamInterruptedError):
+                next(stream)
+            looking.join()
+        finally:
+            tracemalloc.stop()
+    assert 0 < held < 1024
 
 
 def test_connections_to_many_servers_are_bounded() -> None:
