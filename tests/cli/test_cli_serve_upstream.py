@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from aichatfree import Client, RateLimitError
+
 from .running import Command
 
 KEY = "sk-private-key"
@@ -111,7 +113,8 @@ def test_a_question_goes_to_the_model_and_its_answer_back(aichatfree: Command, s
     with serving(aichatfree, standin.url, "--model", "tiny", *tuned, AICHATFREE_UPSTREAM_KEY=KEY) as (url, process):
         done = aichatfree("ask", "--base-url", url, "A private question")
         assert (done.returncode, done.stdout.decode().strip()) == (0, "A private answer.")
-        assert aichatfree("ask", "--base-url", url, "fail").returncode == 1
+        with Client(url, max_retries=0) as client, pytest.raises(RateLimitError):
+            client.generate("fail")
         said = ended(process)
     asked = standin.asked[0]
     assert asked["model"] == "tiny"
