@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aichatfree._async.transport.framing import MAX_HEAD_BYTES, Framing
+from aichatfree._async.transport.framing import Framing
 from aichatfree._async.transport.hooks import session_options
+from aichatfree._core.wire.chunks import MAX_HEAD_BYTES
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BODY = b"4\r\none \r\n1;x=y\r\nt\r\n2  \r\nwo\r\n0\r\nX-Trailer: yes\r\n\r\n"

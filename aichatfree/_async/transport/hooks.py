@@ -19,8 +19,9 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ..._core.wire.chunks import MAX_FIELDS, MAX_HEAD_BYTES
 from ...errors import TransportError
-from .framing import LARGE_READ_SIZE, MAX_FIELDS, MAX_HEAD_BYTES, READ_SIZE, Framing
+from .framing import LARGE_READ_SIZE, READ_SIZE, Framing
 from .outgoing import SEND, current
 from .sockets import is_stale, set_read_size, underlying, unread
 

@@ -1,7 +1,7 @@
-"""How an HTTP/1 answer is framed: its head, its body, its trailers, read strictly. No I/O.
+"""The head of an HTTP/1 answer, read strictly, and how it says that its body is framed. No I/O.
 
-http.client reads too leniently for an answer that has to be whole: it passes over what does not belong between chunks,
-takes the end of a connection for the end of the headers, and knows 100 fields at most.
+http.client reads too leniently for an answer that has to be whole: it takes the end of a connection for the end of the
+headers, and knows 100 fields at most. Bodies in chunks are read by the core.
 """
 
 from __future__ import annotations
@@ -11,23 +11,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-MAX_HEAD_BYTES = 64 * 1024
-"""The largest head, and the largest trailers, that are read."""
-
-MAX_FIELDS = 256
-"""The most fields in a head, or in trailers."""
-
-_MAX_CHUNK_LINE = 8 * 1024
-_LARGE = 2 * 1024
-_MAX_KEPT_LINE = 8
-_MAX_KEPT_LINES = 1024
+from ..._core.wire.chunks import MAX_FIELDS
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"0*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
-_CHUNK_SIZE_BEGUN = re.compile(rb"(?:0*[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n\0]*)?\r?)?")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n")
 _INTERIM_BEGUN = b"HTTP/1.1 1"
 
@@ -162,136 +151,3 @@ def without_interim(data: bytes) -> tuple[bytes, bool]:
     begun = data[: len(_INTERIM_BEGUN)]
     interim = begun == _INTERIM_BEGUN[: len(begun)]
     return data, bool(data) and not (interim and not data.startswith(b"HTTP/1.1 101"))
-
-
-class Chunks:
-    """Decodes a chunked body: bytes in, the content of all chunks in them out, joined.
-
-    Attributes:
-        fault: What is wrong with the body; what came before it was given out.
-        ended: Whether the body has ended, with its trailers.
-        rest: What came after its end.
-    """
-
-    def __init__(self) -> None:
-        self.fault: http.client.HTTPException | None = None
-        self.ended = False
-        self.rest = b""
-        self._left = 0
-        self._closing = False
-        self._pending = b""
-        self._trailers: bytearray | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return the content in them, empty if there is none."""
-        if self._left >= len(data):  # amid a large chunk
-            self._left -= len(data)
-            self._closing = not self._left
-            return data
-        if self._trailers is not None:
-            self._trail(data)
-            return b""
-        if not (self._left or self._closing or self._pending) and (content := _only_chunk(data)):
-            return content
-        if self._pending:
-            data, self._pending = self._pending + data, b""
-        parts: list[bytes | memoryview] = []
-        try:
-            at = self._parse(data, parts)
-        except http.client.HTTPException as error:
-            self.fault = error
-            at = len(data)
-        if self._trailers is not None:
-            self._trail(data[at:])
-        else:
-            self._pending = data[at:]
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
-
-    def _parse(self, data: bytes, parts: list[bytes | memoryview]) -> int:
-        """Add the content in ``data`` to ``parts``; return where what is not complete yet begins."""
-        at, size, left, closing = 0, len(data), self._left, self._closing
-        find, starts, add, small = data.find, data.startswith, parts.append, _small_sizes.get
-        while True:
-            while not left and not closing:  # whole small chunks, of sizes that came before: most of what comes
-                start = find(b"\n", at) + 1
-                length = small(data[at:start], 0)
-                end = start + length
-                if not length or not starts(b"\r\n", end):
-                    break
-                add(data[start:end])
-                at = end + 2
-                if at == size:
-                    return at
-            if left:
-                end = at + left
-                self._left = left = max(0, end - size)
-                # A copy is cheap as long as it is small; join makes the only one of what is large.
-                add(data[at:end] if end - at < _LARGE else memoryview(data)[at:end])
-                if left:
-                    return size
-                at, closing = end, True
-                self._closing = True
-            if closing:
-                if data[at : at + 2] != b"\r\n":
-                    if not b"\r\n".startswith(data[at : at + 2]):
-                        raise _invalid(data[at : at + 2])
-                    return at
-                at += 2
-                self._closing = closing = False
-                continue
-            end = find(b"\n", at) + 1
-            if not end:
-                line = data[at:]
-                if len(line) > _MAX_CHUNK_LINE or not _CHUNK_SIZE_BEGUN.fullmatch(line):
-                    raise _invalid(line)
-                return at
-            left = _chunk_size(data[at:end])
-            at = end
-            if not left:
-                self._trailers = bytearray()
-                return at
-
-    def _trail(self, data: bytes) -> None:
-        assert self._trailers is not None
-        before = len(self._trailers)
-        self._trailers += data
-        if self._trailers[:2] == b"\r\n":
-            end = 2
-        else:
-            end = head_end(self._trailers, before)
-            if (len(self._trailers) if end < 0 else end) > MAX_HEAD_BYTES:
-                self.fault = http.client.HTTPException("the trailers of the body are too large")
-                return
-            if end < 0:
-                return
-        trailers, self.rest = bytes(self._trailers[:end]), bytes(self._trailers[end:])
-        try:
-            _read_fields(trailers.split(b"\n")[:-2])
-        except http.client.HTTPException as error:
-            self.fault = error
-        self.ended = True
-
-
-_small_sizes: dict[bytes, int] = {}
-"""The lines of small sizes that came before: to parse one takes as long as all the rest."""
-
-
-def _only_chunk(data: bytes) -> bytes:
-    """The content, if this is one whole small chunk and no more, as where a model takes its time; else empty."""
-    start = data.find(b"\n") + 1
-    whole = _small_sizes.get(data[:start]) == len(data) - start - 2 and data.endswith(b"\r\n")
-    return data[start:-2] if whole else b""
-
-
-def _chunk_size(line: bytes) -> int:
-    found = _CHUNK_SIZE.fullmatch(line)
-    if found is None or len(line) > _MAX_CHUNK_LINE:
-        raise _invalid(line)
-    size = int(found[1], 16)
-    if size < _LARGE and len(line) < _MAX_KEPT_LINE and len(_small_sizes) < _MAX_KEPT_LINES:
-        _small_sizes[line] = size
-    return size
-
-
-def _invalid(line: bytes) -> http.client.HTTPException:
-    return http.client.HTTPException(f"the chunks of the body are invalid where it says {line[:80]!r}")

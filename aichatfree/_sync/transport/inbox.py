@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._core.deadlines import Deadline
-from .framing import MAX_HEAD_BYTES, Chunks, Framing, Head, head_end, read_head
+from ..._core.wire.chunks import MAX_HEAD_BYTES, Chunks
+from .framing import Framing, Head, head_end, read_head
 
 READ_SIZE = 64 * 1024
 """The most bytes that one read asks for. A read returns what has arrived, so this delays nothing."""
@@ -193,7 +194,7 @@ class Inbox:
             if content := chunks.feed(data):
                 yield content
             if chunks.fault is not None:
-                raise chunks.fault
+                raise http.client.HTTPException(chunks.fault)
         self._data = chunks.rest
 
     def flush(self) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import aiohttp
 import certifi
 
+from ..._core.wire.chunks import MAX_HEAD_BYTES
+
 __all__ = ["CLOSE_SECONDS", "Sessions", "new_sockets"]
 
 KEEP_ALIVE_SECONDS = 4.5
 """Many of these servers (llama.cpp, whatever runs on uvicorn) close a connection that was idle for 5 seconds."""
 CLOSE_SECONDS = 1.0
 """For so long at most closing waits for connections to say that they are closed."""
-MAX_HEAD_BYTES = 64 * 1024
 
 
 new_sockets: ContextVar[tuple[list[socket.socket], ...]] = ContextVar("aichatfree_upstream_sockets")
