@@ -247,6 +247,24 @@ class TestProxies:
         assert face.generate(face.client(tls_server, proxy=proxy.url, verify=ca_file))
         assert len(proxy.targets) == 1
 
+    @pytest.mark.parametrize(
+        "said", [b"garbage\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x16\x03\x01", b"", b"HTTP/1.1 200 OK\r\nX: y"]
+    )
+    def test_who_is_blamed_for_a_bad_answer(self, face: Any, said: bytes) -> None:
+        """Before there is a tunnel, only the proxy has been asked anything."""
+
+        def answer(peer: Peer) -> None:
+            peer.send(said)
+            peer.finish()
+
+        with Peers(answer) as proxy:
+            tunnelled = face.stream(face.client("https://example.test", proxy=proxy.url, max_retries=0))
+            forwarded = face.stream(face.client("http://example.test", proxy=proxy.url, max_retries=0))
+        assert type(tunnelled.error) is type(forwarded.error) is ConnectError
+        assert "check proxy=" in str(tunnelled.error)
+        assert "check proxy=" not in str(forwarded.error)
+        assert "RawResponseMessage" not in str(tunnelled.error)
+
     @pytest.mark.parametrize("tls", [False, True], ids=["forwarded", "tunnelled"])
     def test_a_user_and_password(
         self,

@@ -325,6 +325,5 @@ class AiohttpExchange:
             return interrupted(error, secrets)
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
-        return connect_failure(
-            connect_problem(error), self.request.url, words_of(error), reused=self._reused, secrets=secrets
-        )
+        problem = connect_problem(error, sent=self._held is None or self._connection is not None)
+        return connect_failure(problem, self.request.url, words_of(error), reused=self._reused, secrets=secrets)

@@ -16,6 +16,9 @@ from ..._core.failures import ConnectProblem
 FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError, EOFError)
 """What aiohttp raises (its time-outs and ssl's errors are among these)."""
 
+_OF_HTTP = (aiohttp.ClientResponseError, aiohttp.ServerDisconnectedError, HttpProcessingError)
+"""What is wrong with an answer."""
+
 _PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = (
     ("proxy", (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError)),
     ("tls", (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError, ssl.CertificateError)),
@@ -25,11 +28,13 @@ _PROBLEMS: tuple[tuple[ConnectProblem, tuple[type[BaseException], ...]], ...] = 
 )
 
 
-def connect_problem(error: BaseException) -> ConnectProblem:
-    """What kept a request from getting an answer."""
+def connect_problem(error: BaseException, *, sent: bool) -> ConnectProblem:
+    """What kept a request from getting an answer; ``sent``: it may have gone out."""
     causes = tuple(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
         return "descriptors"
+    if not sent and isinstance(error, _OF_HTTP):
+        return "proxy"  # nobody else was asked anything yet
     cut = _cut_in_the_handshake(error)
     if cut is not None:
         return "reset" if cut.errno else "tls"
@@ -52,6 +57,8 @@ def _cut_in_the_handshake(error: BaseException) -> OSError | None:
 
 def words_of(error: BaseException) -> object:
     """What is told of an exception: its own words, where those are true."""
+    if isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(getattr(error, "message", ""), str):
+        return "the connection was closed amid the headers"  # aiohttp would tell them
     cut = _cut_in_the_handshake(error)
     return error if cut is None else str(cut) or "the connection ended before the TLS handshake did"
 

@@ -224,7 +224,9 @@ class RequestsExchange:
             return self.deadline.error()
         if self._response is not None:
             return interrupted(error, secrets)
-        problem = problem_of(causes, connected=self._connected)
+        problem = problem_of(
+            causes, connected=self._connected, sent=self._connected or self._transport.passed_in is not None
+        )
         if problem != "no_http" and any(isinstance(cause, INVALID) for cause in causes):
             return InvalidRequestError(f"{self.request!r} cannot be sent: {short(error, secrets)}")
         reused = self._connected and not self._fresh

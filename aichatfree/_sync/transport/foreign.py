@@ -47,10 +47,18 @@ def is_timeout(error: BaseException) -> bool:
     return isinstance(error, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError))
 
 
-def problem_of(causes: list[BaseException], *, connected: bool) -> ConnectProblem:
-    """What kind of trouble an error, with all that it came from, stands for."""
+def problem_of(causes: list[BaseException], *, connected: bool, sent: bool) -> ConnectProblem:
+    """What kind of trouble an error, with all that it came from, stands for.
+
+    Args:
+        causes: The error, and what it came from.
+        connected: There was a connection, on which the request was to go out.
+        sent: The request may have gone out.
+    """
     if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
         return "descriptors"
+    if not sent and any(isinstance(cause, http.client.HTTPException) for cause in causes):
+        return "proxy"  # nobody else was asked anything yet
     for problem, kinds in _PROBLEMS:
         if connected and problem == "proxy":
             continue  # urllib3 blames it for whatever becomes of a connection through it
