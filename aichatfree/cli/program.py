@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from typing import Any
@@ -66,6 +67,8 @@ class Program(click.Group):
         standalone = named.get("standalone_mode", True)
         named["standalone_mode"] = False
         prepare_streams()
+        if "_AICHATFREE_COMPLETE" in os.environ:
+            importlib.import_module(".bash_words", __package__)
         try:
             value = super().main(*args, **named)
             status = value if isinstance(value, int) else 0

@@ -247,6 +247,34 @@ def test_the_models_of_an_ollama(aichatfree: Command, ollama: Ollama) -> None:
     assert ollama.asked == [b"GET /api/tags HTTP/1.1"] * 2
 
 
+def test_words_that_bash_has_split_at_colons(aichatfree: Command, ollama: Ollama) -> None:
+    ollama.tell({"models": [{"name": name} for name in ("qwen3:4b", "qwen3:8b", "hf.co/a/B-c:Q4_K_M")]})
+    before = MODEL.format(url=ollama.url.replace(":", " : "))
+    assert " : //127.0.0.1 : " in before
+    assert completions(aichatfree, before) == ["plain,hf.co/a/B-c:Q4_K_M", "plain,qwen3:4b", "plain,qwen3:8b"]
+    assert completions(aichatfree, before + "qwen3 :") == ["plain,4b", "plain,8b"]
+    assert completions(aichatfree, before + "qwen3 : 4") == ["plain,4b"]
+    assert completions(aichatfree, "aichatfree serve --upstream openai :") == ["plain,"]
+    assert len(ollama.asked) == 3
+
+
+@pytest.mark.timeout(180)
+def test_a_model_with_a_colon_in_bash(place: tuple[Path, dict[str, str], str], ollama: Ollama) -> None:
+    ollama.tell({"models": [{"name": "qwen3:4b"}, {"name": "qwen3:8b"}]})
+    folder, env, _ = place
+    args, start = SHELLS["bash"]
+    if shutil.which(args[0]) is None:
+        pytest.skip("bash is not installed")
+    with Shell(args, folder, env) as shell:
+        shell.look("$")
+        shell.type(f"{start}; clear; echo rea''dy\r")
+        shell.look("ready\n$")
+        shell.type(MODEL.format(url=ollama.url) + "qw\t")
+        shell.look("--model qwen3:")
+        shell.type("8\tQ")
+        shell.look("--model qwen3:8b Q")
+
+
 @pytest.mark.parametrize("body", [{"models": [{"name": 1}]}, {"models": None}, {"error": "no"}, [], None, "x", [[]]])
 def test_what_is_no_ollama_has_no_models(ollama: Ollama, body: object) -> None:
     ollama.tell(body)
