@@ -21,7 +21,7 @@ class Connection:
     """A connection without a socket."""
 
     def __init__(self) -> None:
-        self.ended = False
+        self.ended = self.unsent = False
         self.forced = self.aborted = 0
         self.text = b""
         self.connected = True

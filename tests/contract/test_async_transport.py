@@ -170,6 +170,41 @@ class TestUploads:
         assert isinstance(error, aichatfree.APIError)
         assert error.status_code == 413
 
+    @pytest.mark.parametrize("body", [b"", b"too large"])
+    @pytest.mark.parametrize("secure", [False, True])
+    def test_a_server_that_never_reads_the_rest(
+        self, secure: bool, body: bytes, tls: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing may follow on that connection, whose end the server would not learn of either."""
+        create = hooks.Connector._create_direct_connection
+        sockets: list[Any] = []
+
+        async def create_small(self: Any, *args: Any, **kwargs: Any) -> Any:
+            made = await create(self, *args, **kwargs)
+            sockets.append(made[0].get_extra_info("socket"))
+            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            return made
+
+        def answer(peer: Peer) -> None:
+            if len(server.requests) > 1:
+                peer.sock.sendall(chunked(b"fine"))
+            else:
+                peer.sock.sendall(plain(body, status="413 Content Too Large"))
+                peer.wait()
+
+        async def main() -> str:
+            options: Any = {"verify": tls[1]} if secure else {}
+            async with AsyncClient(server.url, max_retries=0, timeout=Timeout(first_byte=5), **options) as client:
+                with pytest.raises(aichatfree.APIError):
+                    await client.generate("x" * 200_000)
+                text = await client.generate("hi")
+                assert [sock.fileno() >= 0 for sock in sockets] == [False, True]
+                return text
+
+        monkeypatch.setattr(hooks.Connector, "_create_direct_connection", create_small)
+        with RawServer(answer, tls=tls[0] if secure else None, read_body=False) as server:
+            assert asyncio.run(main()) == "fine"
+
     @pytest.mark.parametrize("size", [200_000, 8_000_000])
     def test_over_tls(self, tls: Any, size: int) -> None:
         def refuse(peer: Peer) -> None:

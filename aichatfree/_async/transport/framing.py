@@ -34,6 +34,11 @@ class Line(Protocol):
 
     ended: bool
 
+    @property
+    def unsent(self) -> bool:
+        """Whether part of the request has not gone out yet."""
+        ...
+
     def force_close(self) -> None:
         """Let nobody use the connection after this answer."""
 
@@ -138,6 +143,7 @@ class Framing:
         self._body = body
         if body.is_eof() or head.code in (204, 304):
             self._state = _DONE
+            self._give_up_unsent()
             return
         chunked = is_chunked(head.headers)
         if chunked is None:
@@ -184,7 +190,15 @@ class Framing:
         self._state = _DONE
         if excess:
             self._line.force_close()
+        self._give_up_unsent()
         self._body.feed_eof()  # this gives the connection back
+
+    def _give_up_unsent(self) -> None:
+        # The server has answered without the rest of the request. It may never read that, nor what would follow it,
+        # and closing the connection in the usual way would wait until it does.
+        if self._line.unsent:
+            self._line.force_close()
+            self._line.abort()
 
     def _fail(self, why: str) -> None:
         assert self._body is not None

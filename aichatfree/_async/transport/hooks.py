@@ -23,7 +23,7 @@ from ..._core.wire.chunks import MAX_FIELDS, MAX_HEAD_BYTES
 from ...errors import TransportError
 from .framing import LARGE_READ_SIZE, READ_SIZE, Framing
 from .outgoing import SEND, current
-from .sockets import is_stale, set_read_size, underlying, unread
+from .sockets import has_unsent, is_stale, set_read_size, underlying, unread
 
 _to_proxies: ContextVar[list[Any]] = ContextVar("aichatfree_to_proxies")
 """The connection to a proxy that this task is making."""
@@ -78,6 +78,11 @@ class Watched(ResponseHandler):
     def framed(self) -> bool:
         """Whether what arrives is read with :class:`Framing`."""
         return isinstance(self._parser, Framing)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether part of the request has not gone out yet."""
+        return has_unsent(self.transport)
 
     def read_more(self) -> None:
         """Nothing: how much a session that is not ours reads at a time is its own matter."""

@@ -47,6 +47,15 @@ def underlying(transport: Any) -> Any:
     return getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
 
 
+def has_unsent(transport: Any) -> bool:
+    """Whether something that was written has not gone out yet, through TLS as well."""
+    while transport is not None:
+        if transport.get_write_buffer_size():
+            return True
+        transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return False
+
+
 def set_read_size(transport: Any, size: int) -> None:
     """How much asyncio asks a socket for at a time."""
     if hasattr(transport, "max_size"):  # asyncio's own; another make of loop has its own ways
