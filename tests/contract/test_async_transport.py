@@ -286,15 +286,22 @@ class TestRequestsSideBySide:
         with RawServer(lambda peer: peer.sock.sendall(chunked(b"one"))) as server:
             asyncio.run(main())
 
-    def test_what_comes_on_an_idle_connection_meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("taken", [1, 20, None])
+    def test_what_comes_on_an_idle_connection_meanwhile(
+        self, taken: int | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not all of it need have come when the request goes out."""
         check_idle = AiohttpExchange.check_idle
         about_to_go: list[AiohttpExchange] = []
 
         def check_late(self: AiohttpExchange) -> None:
             if self._connection is not None and self.deadline.phase == "first_byte":
-                if not about_to_go:
-                    self._protocol.data_received(plain(b"gone", "Connection: close", status="408 Request Timeout"))
                 about_to_go.append(self)
+                if len(about_to_go) == 1:
+                    answer = plain(b"gone", "Connection: close", status="408 Request Timeout")
+                    self._protocol.data_received(answer[:taken])
+                    if taken:
+                        self._loop.call_soon(self._protocol.data_received, answer[taken:])
             check_idle(self)
 
         async def main() -> list[str]:

@@ -109,7 +109,7 @@ class AiohttpExchange:
     def check_idle(self) -> None:
         """Raise where what came while the connection lay idle would be taken for the answer to this request."""
         protocol = self._protocol
-        if isinstance(protocol, Handler) and (self._reused or not protocol.framed) and protocol.should_close:
+        if isinstance(protocol, Handler) and (self._reused or not protocol.framed) and protocol.used_up:
             raise aiohttp.ServerDisconnectedError("the idle connection had ended")
 
     def _begin(self, phase: Phase) -> None:

@@ -84,6 +84,11 @@ class Framing:
         self._body: aiohttp.StreamReader | None = None
 
     @property
+    def begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return self._state != _HEAD or self._head_bytes > 0
+
+    @property
     def done(self) -> bool:
         """Whether the answer has come to its end, good or bad."""
         return self._state == _DONE

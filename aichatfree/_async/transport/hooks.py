@@ -80,6 +80,11 @@ class Watched(ResponseHandler):
         return isinstance(self._parser, Framing)
 
     @property
+    def used_up(self) -> bool:
+        """Whether no request may go out: the connection has ended, or something has come that would be its answer."""
+        return bool(self.should_close or (isinstance(self._parser, Framing) and self._parser.begun))
+
+    @property
     def unsent(self) -> bool:
         """Whether part of the request has not gone out yet."""
         return has_unsent(self.transport)
