@@ -31,6 +31,7 @@ from aichatfree import (
     StreamInterruptedError,
     Timeout,
 )
+from aichatfree._sync.transport import inbox
 from aichatfree.testing import Pause, ProxyServer, Reply, ScriptedServer
 
 AUTHORITY = trustme.CA()
@@ -333,6 +334,29 @@ def test_an_answer_to_what_was_not_read_through_proxies(tls: ssl.SSLContext, ca:
                 client.generate("x" * size)
             assert caught.value.status_code == 413
             client.close()
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_what_tls_has_decrypted_is_not_the_next_answer(
+    tls: ssl.SSLContext, ca: str, pause: float, proxied: bool
+) -> None:
+    """A read ends just where the answer does, and nothing is left on the socket that could be polled for."""
+    size = inbox._SMALL_READ_SIZE if pause else inbox._FIRST_READ_SIZE - len(head("200 OK", "Content-Length: 4000"))
+
+    def answer(peer: Peer) -> None:
+        first, rest = head("200 OK", f"Content-Length: {size}"), b"x" * size + sized(b"nobody asked")
+        if pause:
+            peer.send(first)
+            time.sleep(pause)
+            first = b""
+        peer.send(first + rest)
+
+    with Peers(answer, tls=tls) as server, ProxyServer() as proxy:
+        proxy._tls = tls
+        through = {"proxy": proxy.url} if proxied else {}
+        with Client(server.url, verify=ca, trust_env=False, max_retries=0, **through) as client:
+            assert [client.generate("Hi") for _ in range(3)] == ["x" * size] * 3
 
 
 def test_interim_answers_during_an_upload(secured: Any) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 import sys
 import weakref
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from ..._core.network import Network
 from ..._core.wire.addresses import split_userinfo
 from .dialing import Dial
 from .framing import Framing, framing_of
-from .idle import Idle
+from .idle import Idle, has_decrypted
 from .inbox import Inbox
 from .sending import check_stage, sending, transmit
 from .socks import is_socks
@@ -182,7 +181,7 @@ class _TLSConnection(_Connection, HTTPSConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it can be used again: what TLS has decrypted beyond an answer would be taken for the next one."""
-        return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
+        return super().is_connected and not has_decrypted(self.sock)
 
 
 class _PoolHooks(HTTPConnectionPool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -59,3 +60,15 @@ class Idle:
             connection.close()
         else:
             own.append(connection)
+
+
+def has_decrypted(sock: Any) -> bool:
+    """Whether TLS has taken more off the network than was read: polling the socket would not show it."""
+    while sock is not None and not isinstance(sock, ssl.SSLSocket):
+        if getattr(sock, "sslobj", None) is None:
+            return False
+        # urllib3's TLS in TLS, as to a server behind an https proxy
+        if sock.sslobj.pending() or sock.incoming.pending:
+            return True
+        sock = sock.socket
+    return sock is not None and sock.pending() > 0
