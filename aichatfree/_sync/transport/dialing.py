@@ -86,6 +86,7 @@ class Dial:
                 raise ProxyError(f"the SOCKS proxy cannot be reached: {error}", error) from error
             try:
                 open_tunnel(proxy, sock, target, port, self._remaining)
+                sock.settimeout(self._remaining())  # what TLS may still take
             except ProxyError:
                 sock.close()
                 if not targets:

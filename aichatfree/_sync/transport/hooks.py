@@ -2,10 +2,10 @@
 
 Every hook of requests, urllib3 and http.client on which a limit hangs stands in this file: ``send`` of requests'
 adapter with ``get_connection_with_tls_context``, ``request_url`` and ``cert_verify``; ``_get_conn``, ``_put_conn`` and
-``_new_conn`` of urllib3's pools; ``_new_conn``, ``request`` and ``send`` of its connections; ``response_class`` of
-http.client's, with ``begin``. Each notes on the exchange that it was called, and checks that the one before it was:
-where a newer library calls one of them no longer, a call fails with a ConnectError that names the library, instead of
-waiting without limit.
+``_new_conn`` of urllib3's pools; ``_new_conn``, ``_tunnel``, ``request`` and ``send`` of its connections;
+``response_class`` of http.client's, with ``begin``. Each notes on the exchange that it was called (but ``_tunnel``,
+without which there is none), and checks that the one before it was: where a newer library calls one of them no longer,
+a call fails with a ConnectError that names the library, instead of waiting without limit.
 """
 
 from __future__ import annotations
@@ -24,11 +24,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-)
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from ..._core.network import Network
 from ..._core.wire.addresses import split_userinfo
@@ -36,6 +32,7 @@ from .dialing import Dial
 from .framing import Framing, framing_of
 from .idle import Idle, has_decrypted
 from .inbox import Inbox
+from .punctual import limit_handshake
 from .sending import check_stage, sending, transmit
 from .socks import is_socks
 
@@ -133,6 +130,10 @@ class _Connection(HTTPConnection):
         sys.audit("http.client.connect", self, self.host, self.port)
         self._fresh = True
         return sock
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        limit_handshake(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request, or as much of it as the server reads."""
@@ -263,9 +264,8 @@ class LimitedAdapter(HTTPAdapter):
         exchange = sending()
         original = getattr(response.raw, "_original_response", None)
         if exchange is not None and type(original) in (http.client.HTTPResponse, LimitedResponse):
-            check_stage(
-                exchange, "answer", "HTTPConnection.response_class"
-            )  # it came by http.client, and not by a mock
+            # It came by http.client, and not by a mock.
+            check_stage(exchange, "answer", "HTTPConnection.response_class")
         return response
 
     def _pool(self, url: str) -> _PoolHooks:

@@ -134,10 +134,10 @@ def transmit(connection: object, sock: Any, blocks: list[bytes], exchange: Serve
 def _transmit_block(sock: Any, block: bytes, exchange: Served) -> bool:
     view = memoryview(block)
     if not isinstance(sock, socket.socket):  # urllib3's TLS in TLS, which knows neither a select nor a partial write
-        sock.settimeout(_left(exchange))
+        sock.settimeout(seconds_left(exchange))
         sock.sendall(view)
         return True
-    _left(exchange)
+    seconds_left(exchange)
     sock.settimeout(0)
     try:
         while view:
@@ -154,7 +154,12 @@ def _transmit_block(sock: Any, block: bytes, exchange: Served) -> bool:
     return True
 
 
-def _left(exchange: Served) -> float | None:
+def seconds_left(exchange: Served) -> float | None:
+    """How long the next step may take, None for no limit.
+
+    Raises:
+        TimeoutError: A limit of the call passed.
+    """
     left = exchange.deadline.remaining()
     if left == 0:
         raise TimeoutError("the limit passed")
@@ -166,7 +171,7 @@ def _wait(sock: socket.socket, writes: bool, exchange: Served) -> bool:
     events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writes else 0)
     with Selector() as selector:
         selector.register(sock, events)
-        while not (ready := selector.select(min(SLICE_SECONDS, _left(exchange) or SLICE_SECONDS))):
+        while not (ready := selector.select(min(SLICE_SECONDS, seconds_left(exchange) or SLICE_SECONDS))):
             if exchange.aborted:
                 raise ConnectionAbortedError("the call was closed")
         return bool(ready[0][1] & selectors.EVENT_READ)
