@@ -14,7 +14,7 @@ from aiohttp import web
 
 from .._async.client import AsyncClient
 from .._core.settings import AllOptions
-from ..server.connections import address_of, allow_many_connections, cannot_listen
+from ..server.connections import address_of, allow_many_connections, cannot_listen, stop_accepting
 from ..server.loop_thread import LoopThread
 from ..server.sites import is_loopback
 from .app import create_app
@@ -131,6 +131,7 @@ class LocalGateway:
             self._thread.close()
 
     async def _close(self, runner: web.AppRunner) -> None:
+        await stop_accepting(runner)
         await runner.cleanup()
         await self._client.aclose()
 
@@ -214,6 +215,7 @@ async def _run(
             on_start(f"{address_of(runner)}/v1")
         await stopped.wait()
     finally:
+        await stop_accepting(runner)
         await runner.cleanup()
         await client.aclose()
         for number in handled:

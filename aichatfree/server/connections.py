@@ -16,7 +16,7 @@ from aiohttp import HttpVersion11, http_exceptions, web
 from .access_log import Call
 from .protocol import Verdict
 
-__all__ = ["Bare", "address_of", "bare", "cut", "listen"]
+__all__ = ["Bare", "address_of", "bare", "cut", "listen", "stop_accepting"]
 
 KEEP_ALIVE_SECONDS = 5.0
 """How long an idle connection stays open: the real server's (Node's) value. So long may a head take as well."""
@@ -189,8 +189,25 @@ def cannot_listen(host: str, port: int, exc: Exception) -> OSError:
     return OSError(number, text) if number else OSError(text)
 
 
+async def stop_accepting(runner: web.AppRunner) -> None:
+    """Take no more connections, and let those that were taken begin.
+
+    Before Python 3.13, asyncio breaks off amid their beginning if the server is closed in that moment: it leaves the
+    sockets open, and in its debug mode a traceback for each.
+    """
+    loop = asyncio.get_running_loop()
+    for site in runner.sites:
+        server = getattr(site, "_server", None)
+        for sock in server.sockets if server is not None else ():
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, uvloop
+                loop.remove_reader(sock.fileno())
+    for _ in range(3):  # one each for the task that begins it, for its transport, and for its protocol
+        await asyncio.sleep(0)
+
+
 async def stop(runner: Runner, wait: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Stop serving: no new requests, then `wait` for those that run, then end all connections."""
+    await stop_accepting(runner)
     for site in runner.sites:
         await site.stop()
     if runner.server is not None:

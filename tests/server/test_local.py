@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from aichatfree.gateway import LocalGateway
 from aichatfree.server import LocalServer
 
 from .helpers import open_stream, payload, post
@@ -254,3 +255,22 @@ def test_importing_the_package_imports_no_aiohttp() -> None:
     with python(code) as process:
         out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, ""), out
+
+
+@pytest.mark.parametrize("kind", [LocalServer, LocalGateway])
+def test_connections_that_come_as_it_stops(
+    kind: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")  # in which asyncio shows what it breaks off
+    server = kind(base_url="http://127.0.0.1:9") if kind is LocalGateway else kind("ok")
+    server.start()
+    address = ("127.0.0.1", port_of(server.url))
+    loop = server._thread._loop
+    busy = threading.Event()
+    loop.call_soon_threadsafe(lambda: (busy.set(), time.sleep(0.3)))
+    assert busy.wait(5)
+    connections = [socket.create_connection(address, 5) for _ in range(5)]  # taken in the round in which it closes
+    server.close()
+    for connection in connections:
+        connection.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
