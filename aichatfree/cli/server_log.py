@@ -17,7 +17,7 @@ FLUSH_SECONDS = 1.0
 
 
 class ServerLog(logging.Handler):
-    """Writes what the server logs, while the ``with`` block runs: one line a record, with the time."""
+    """Writes what the server, and a gateway in it, log while the ``with`` block runs: each record is a line."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -27,7 +27,7 @@ class ServerLog(logging.Handler):
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="aichatfree-log", daemon=True)
-        self._logger = logging.getLogger("aichatfree.server")
+        self._levels = {logging.getLogger(f"aichatfree.{part}"): logging.NOTSET for part in ("server", "gateway")}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; never waits."""
@@ -49,20 +49,22 @@ class ServerLog(logging.Handler):
                 return  # whoever read has gone
 
     def __enter__(self) -> ServerLog:
-        self._level = self._logger.level
-        if self._logger.getEffectiveLevel() > logging.INFO:
-            self._logger.setLevel(logging.INFO)
-        self._logger.addHandler(self)
-        self._logger.propagate = False  # --verbose has a handler of its own
+        for logger in self._levels:
+            self._levels[logger] = logger.level
+            if logger.getEffectiveLevel() > logging.INFO:
+                logger.setLevel(logging.INFO)
+            logger.addHandler(self)
+            logger.propagate = False  # --verbose has a handler of its own
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = True
-        self._logger.setLevel(self._level)
+        for logger, level in self._levels.items():
+            logger.removeHandler(self)
+            logger.propagate = True
+            logger.setLevel(level)
         try:
             self._lines.put_nowait(None)
         except queue.Full:

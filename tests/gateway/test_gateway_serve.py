@@ -49,6 +49,20 @@ def test_both_on_one_port(aichatfree: Command) -> None:
         assert aichatfree("ask", "--base-url", url, "x").stdout == "Käse".encode()
 
 
+def test_each_writes_its_own_line_in_the_log(aichatfree: Command) -> None:
+    with aichatfree.start("serve", "--gateway", "--port", "0", "--reply", "Käse", stdin=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        url = re.findall(r"(http://127\.0\.0\.1:\d+)/v1", process.stderr.readline().decode())[0]
+        assert chat(url).status_code == 200
+        assert requests.get(f"{url}/v1/private", timeout=20).status_code == 404
+        process.send_signal(signal.SIGTERM)
+        log = process.stderr.read().decode()
+    lines = re.findall(r"^[-0-9]+T[:0-9]+Z (.*)$", log, re.MULTILINE)
+    assert len(lines) == 3
+    for begin in ("GET (no such path) 404 ", "POST /api/generate 200 ", "POST /v1/chat/completions 200 "):
+        assert [line for line in lines if line.startswith(begin)], log
+
+
 def test_both_are_counted_in_one_place(aichatfree: Command) -> None:
     with serving(aichatfree, "--reply", "x", "--metrics", AICHATFREE_GATEWAY_KEY="k") as url:
         assert chat(url, "k").status_code == 200
