@@ -10,7 +10,7 @@ import json
 import os
 from copy import copy
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from weakref import ReferenceType, ref
 
@@ -70,12 +70,25 @@ class BaseConversation(Generic[StreamT]):
         self._on_interrupt: OnInterrupt = read_on_interrupt(on_interrupt)
         self._unanswered: str | None = None
         self._running: _Running | None = None
-        self._lock = Lock()
+        self._lock: Any = RLock()
+
+    @property
+    def _alone(self) -> Any:
+        """The lock around each step. What interrupts a step in its own thread, a signal handler, cannot wait for it.
+
+        Raises:
+            InvalidRequestError: This is such an interruption.
+        """
+        if self._lock._is_owned():
+            raise InvalidRequestError(
+                "a signal handler has come amid a step of this conversation: have it use another one, or try later"
+            )
+        return self._lock
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The finished turns, oldest first, with the system message before them if there is one."""
-        with self._lock:
+        with self._alone:
             self._settle()
             return self._history.messages
 
@@ -87,14 +100,14 @@ class BaseConversation(Generic[StreamT]):
     @system.setter
     def system(self, text: str | None) -> None:
         system = read_system(text)
-        with self._lock:
+        with self._alone:
             history = self._between_turns()
             self._history = history._replace(system=system)
 
     @property
     def unanswered(self) -> str | None:
         """What was asked last, if no reply to it was kept: :meth:`retry` asks it again."""
-        with self._lock:
+        with self._alone:
             self._settle()
             return self._unanswered
 
@@ -107,7 +120,7 @@ class BaseConversation(Generic[StreamT]):
         Raises:
             InvalidRequestError: There is no turn, or the reply of one is still coming.
         """
-        with self._lock:
+        with self._alone:
             history = self._between_turns()
             if not history.turns:
                 raise InvalidRequestError("there is no turn to undo")
@@ -121,14 +134,14 @@ class BaseConversation(Generic[StreamT]):
         Raises:
             InvalidRequestError: The reply of a turn is still coming.
         """
-        with self._lock:
+        with self._alone:
             history = self._between_turns()
             self._history = history._replace(turns=(), dumped=())
             self._unanswered = None
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as JSON can hold it; the form is described in :mod:`aichatfree._core.history`."""
-        with self._lock:
+        with self._alone:
             self._settle()
             return self._history.to_dict(self._on_interrupt, self._unanswered)
 
@@ -182,12 +195,12 @@ class BaseConversation(Generic[StreamT]):
 
     def _ask(self, text: str) -> Question:
         text = read_question(text)
-        with self._lock:
+        with self._alone:
             history = self._between_turns()
             return Question(text, history, history)
 
     def _ask_again(self) -> Question:
-        with self._lock:
+        with self._alone:
             history = self._between_turns()
             if self._unanswered is not None:
                 return Question(self._unanswered, history, history)
@@ -208,7 +221,7 @@ class BaseConversation(Generic[StreamT]):
 
     def _begin(self, question: Question, stream: BaseStream) -> None:
         """Let a turn's request go out, if it still fits."""
-        with self._lock:
+        with self._alone:
             if self._between_turns() is not question.seen:
                 raise InvalidRequestError("the conversation has changed since this stream was made: make a new one")
             self._running = _Running(question, stream._call, ref(stream))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,3 +62,41 @@ def test_closing_from_another_thread_frees_the_conversation(server: ScriptedServ
         reader.join(10)
         assert [error.partial for error in errors] == ["half"]
         assert [message.content for message in conversation.messages] == ["two", "whole"]
+
+
+IN_A_HANDLER = """
+import faulthandler, signal, time
+from aichatfree import InvalidRequestError, Client
+from aichatfree.testing import MemoryTransport
+from aichatfree._core.history import History
+faulthandler.dump_traceback_later(30, exit=True)
+then = History.then
+
+def interrupted(*args):
+    signal.raise_signal(signal.SIGTERM)  # amid the step that draws the line under a turn
+    return then(*args)
+
+def handler(*_):
+    for use in (lambda: talk.generate("handler"), lambda: talk.messages, talk.undo, talk.clear, talk.to_dict):
+        try:
+            use()
+        except InvalidRequestError as error:
+            refused.append(str(error))
+
+refused = []
+signal.signal(signal.SIGTERM, handler)
+talk = Client(transport=MemoryTransport(), trust_env=False).conversation()
+talk.generate("program")
+History.then = interrupted
+assert len(talk.messages) == 2, talk.messages
+assert len(refused) == 5 and all("signal handler" in text for text in refused), refused
+talk.generate("program")
+History.then = then
+assert len(talk.messages) == 4, talk.messages
+"""
+
+
+def test_a_signal_handler_amid_a_step() -> None:
+    """It would wait for what it interrupts: it is refused instead."""
+    done = subprocess.run([sys.executable, "-c", IN_A_HANDLER], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
