@@ -46,6 +46,27 @@ class _Running(NamedTuple):
     stream: ReferenceType[BaseStream]
 
 
+class _Step:
+    """The lock around each step. What interrupts one in its own thread, a signal handler, cannot wait for its end."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._begun = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._begun:
+            self._lock.release()
+            raise InvalidRequestError(
+                "a signal handler has come amid a step of this conversation: have it use another one, or try later"
+            )
+        self._begun = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._begun = False
+        self._lock.release()
+
+
 class BaseConversation(Generic[StreamT]):
     """A conversation's history and its one turn at a time."""
 
@@ -70,25 +91,12 @@ class BaseConversation(Generic[StreamT]):
         self._on_interrupt: OnInterrupt = read_on_interrupt(on_interrupt)
         self._unanswered: str | None = None
         self._running: _Running | None = None
-        self._lock: Any = RLock()
-
-    @property
-    def _alone(self) -> Any:
-        """The lock around each step. What interrupts a step in its own thread, a signal handler, cannot wait for it.
-
-        Raises:
-            InvalidRequestError: This is such an interruption.
-        """
-        if self._lock._is_owned():
-            raise InvalidRequestError(
-                "a signal handler has come amid a step of this conversation: have it use another one, or try later"
-            )
-        return self._lock
+        self._step = _Step()
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The finished turns, oldest first, with the system message before them if there is one."""
-        with self._alone:
+        with self._step:
             self._settle()
             return self._history.messages
 
@@ -100,14 +108,14 @@ class BaseConversation(Generic[StreamT]):
     @system.setter
     def system(self, text: str | None) -> None:
         system = read_system(text)
-        with self._alone:
+        with self._step:
             history = self._between_turns()
             self._history = history._replace(system=system)
 
     @property
     def unanswered(self) -> str | None:
         """What was asked last, if no reply to it was kept: :meth:`retry` asks it again."""
-        with self._alone:
+        with self._step:
             self._settle()
             return self._unanswered
 
@@ -120,7 +128,7 @@ class BaseConversation(Generic[StreamT]):
         Raises:
             InvalidRequestError: There is no turn, or the reply of one is still coming.
         """
-        with self._alone:
+        with self._step:
             history = self._between_turns()
             if not history.turns:
                 raise InvalidRequestError("there is no turn to undo")
@@ -134,14 +142,14 @@ class BaseConversation(Generic[StreamT]):
         Raises:
             InvalidRequestError: The reply of a turn is still coming.
         """
-        with self._alone:
+        with self._step:
             history = self._between_turns()
             self._history = history._replace(turns=(), dumped=())
             self._unanswered = None
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as JSON can hold it; the form is described in :mod:`aichatfree._core.history`."""
-        with self._alone:
+        with self._step:
             self._settle()
             return self._history.to_dict(self._on_interrupt, self._unanswered)
 
@@ -195,12 +203,12 @@ class BaseConversation(Generic[StreamT]):
 
     def _ask(self, text: str) -> Question:
         text = read_question(text)
-        with self._alone:
+        with self._step:
             history = self._between_turns()
             return Question(text, history, history)
 
     def _ask_again(self) -> Question:
-        with self._alone:
+        with self._step:
             history = self._between_turns()
             if self._unanswered is not None:
                 return Question(self._unanswered, history, history)
@@ -221,7 +229,7 @@ class BaseConversation(Generic[StreamT]):
 
     def _begin(self, question: Question, stream: BaseStream) -> None:
         """Let a turn's request go out, if it still fits."""
-        with self._alone:
+        with self._step:
             if self._between_turns() is not question.seen:
                 raise InvalidRequestError("the conversation has changed since this stream was made: make a new one")
             self._running = _Running(question, stream._call, ref(stream))
@@ -262,7 +270,7 @@ class BaseConversation(Generic[StreamT]):
         return copy(self)  # messages never change, and a copy of the client would be another set of connections
 
 
-_OWN = ("_client", "_history", "_on_interrupt", "_unanswered", "_running", "_lock")
+_OWN = ("_client", "_history", "_on_interrupt", "_unanswered", "_running", "_step")
 
 
 def _restore(kind: type[SelfT], client: Any, data: dict[str, Any], additions: dict[str, Any]) -> SelfT:

@@ -192,8 +192,8 @@ def cannot_listen(host: str, port: int, exc: Exception) -> OSError:
 async def stop_accepting(runner: web.AppRunner) -> None:
     """Take no more connections, and let those that were taken begin.
 
-    Before Python 3.13, asyncio breaks off amid their beginning if the server is closed in that moment: it leaves the
-    sockets open, and in its debug mode a traceback for each.
+    The asyncio of Python 3.11 breaks off amid their beginning if the server is closed in that moment: it leaves their
+    sockets open, and in its debug mode prints a traceback for each.
     """
     loop = asyncio.get_running_loop()
     for site in runner.sites:
