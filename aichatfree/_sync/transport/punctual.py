@@ -23,15 +23,15 @@ class PunctualSocket(ssl.SSLSocket):
         self._ends = time.monotonic() + value if value else None
         super().settimeout(value)
 
-    def recv(self, *args: Any) -> bytes:
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive what there is in the time that is left."""
         self._wait_no_longer()
-        return super().recv(*args)
+        return super().recv(buflen, flags)
 
-    def send(self, *args: Any) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         """Send what can be sent in the time that is left."""
         self._wait_no_longer()
-        return super().send(*args)
+        return super().send(data, flags)
 
     def _wait_no_longer(self) -> None:
         if self._ends is not None:
