@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from raw_server import Peer, RawServer, head
+import requests
+import trustme
+from raw_server import Peer, RawServer, chunk, head
 
 import aichatfree
 from aichatfree import RequestTimeoutError, RetryPolicy, Timeout
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context, str(tmp_path / "ca.pem")
+
 
 SHORT = 0.3
 HOUR = 3600.0
@@ -188,3 +204,119 @@ def test_no_thread_is_started_for_a_limit(face: Any, server: ScriptedServer) -> 
     server.enqueue(Reply(["a", Pause(0.1), "b"]))
     face.generate(client)
     assert threading.active_count() <= before
+
+
+class SlowReader:
+    """Reads a piece, stays away until the limit of all has passed, and reads on."""
+
+    LIMITS = limits_of(total=1.0)
+
+    def __init__(self) -> None:
+        self._away = threading.Event()
+
+    def answer(self, peer: Peer) -> None:
+        peer.sock.sendall(head("Transfer-Encoding: chunked") + chunk(b"one"))
+        self._away.wait(30)
+        peer.sock.sendall(chunk(b"two" * 500) + chunk(b"three" * 500))
+        peer.wait()
+
+    def read(self, stream: Any) -> list[str]:
+        pieces = [next(stream)]
+        self._away.set()
+        time.sleep(1.5)
+        with pytest.raises(RequestTimeoutError) as caught:
+            while True:
+                pieces.append(next(stream))
+        self._check(caught.value, pieces)
+        return pieces
+
+    async def aread(self, stream: Any) -> list[str]:
+        pieces = [await anext(stream)]
+        self._away.set()
+        await asyncio.sleep(1.5)
+        with pytest.raises(RequestTimeoutError) as caught:
+            while True:
+                pieces.append(await anext(stream))
+        self._check(caught.value, pieces)
+        return pieces
+
+    def _check(self, error: RequestTimeoutError, pieces: list[str]) -> None:
+        assert error.phase == "total"
+        assert error.partial == "".join(pieces)
+        assert pieces == ["one", "two" * 500 + "three" * 500]
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+def test_what_came_before_the_limit_of_all_is_given_out(face: Any, tls: Any, secured: bool) -> None:
+    reader = SlowReader()
+    with RawServer(reader.answer, tls=tls[0] if secured else None) as server:
+        options = {"verify": tls[1]} if secured else {}
+        stream = face.client(server.url, timeout=reader.LIMITS, **options).stream("hi")
+        face.run(lambda: reader.read(stream), lambda: reader.aread(stream))
+
+
+def test_the_same_through_a_session_of_the_users() -> None:
+    reader = SlowReader()
+    with RawServer(reader.answer) as server, requests.Session() as session:
+        with aichatfree.Client(server.url, session=session, timeout=reader.LIMITS) as client:
+            reader.read(client.stream("hi"))
+
+
+def test_the_same_through_an_asynchronous_session_of_the_users() -> None:
+    reader = SlowReader()
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            await reader.aread(aichatfree.AsyncClient(server.url, session=session, timeout=reader.LIMITS).stream("hi"))
+
+    with RawServer(reader.answer) as server:
+        asyncio.run(main())
+
+
+def test_a_slow_reader_does_not_outlast_the_limit_of_all(face: Any) -> None:
+    """However much comes while the reader is away."""
+
+    def answer(peer: Peer) -> None:
+        peer.sock.sendall(head("Transfer-Encoding: chunked"))
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                peer.sock.sendall(chunk(b"more "))
+                peer.wait(0.01)
+
+    def read() -> None:
+        for _ in stream:
+            time.sleep(0.1)
+
+    async def aread() -> None:
+        async for _ in stream:
+            await asyncio.sleep(0.1)
+
+    with RawServer(answer) as server:
+        stream = face.client(server.url, timeout=limits_of(total=0.5)).stream("hi")
+        began = time.monotonic()
+        with pytest.raises(RequestTimeoutError) as caught:
+            face.run(read, aread)
+    assert caught.value.phase == "total"
+    assert time.monotonic() - began < 5
+    assert "more more" in caught.value.partial
+
+
+def test_a_reply_that_was_whole_before_the_limit_of_all_is_whole(face: Any) -> None:
+    def answer(peer: Peer) -> None:
+        peer.sock.sendall(head("Transfer-Encoding: chunked") + chunk(b"one"))
+        peer.wait(0.2)
+        peer.sock.sendall(chunk(b"two") + b"0\r\n\r\n")
+
+    def read() -> list[str]:
+        pieces = [next(stream)]
+        time.sleep(1.5)
+        return [*pieces, *stream]
+
+    async def aread() -> list[str]:
+        pieces = [await anext(stream)]
+        await asyncio.sleep(1.5)
+        return [*pieces, *[piece async for piece in stream]]
+
+    with RawServer(answer) as server:
+        stream = face.client(server.url, timeout=limits_of(total=1.0)).stream("hi")
+        assert face.run(read, aread) == ["one", "two"]

@@ -247,6 +247,8 @@ class AiohttpExchange:
         if not data:
             self._end()
         self.deadline.pause()
+        if self.deadline.remaining_total() <= 0 and not self._content.at_eof():
+            self._failure = self.deadline.error("total")  # this came in time, and was not fetched in time: no more does
         return data
 
     def _end(self) -> None:
@@ -288,14 +290,13 @@ class AiohttpExchange:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._whole and not self._loop.is_closed():
-            if is_running(self._loop):
-                self._close_here()
-            else:
-                with suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._close_here)
-            return
-        self._response = self._connection = None
+        if self._whole or self._loop.is_closed():
+            self._response = self._connection = None
+        elif is_running(self._loop):
+            self._close_here()
+        else:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._close_here)
 
     def _close_here(self) -> None:
         self._cut()

@@ -21,6 +21,8 @@ _FIRST_READ_SIZE = 4 * 1024
 _SMALL_READ_SIZE = 470
 """For pieces that trickle. Who waits for one holds a buffer, which Python takes from its own pools up to 512 bytes.
 Larger ones come from malloc, and leave holes that the next ones do not fit in: 20 KiB a thread, where 200 wait."""
+_LAST_READ_SIZE = 256 * 1024
+"""For what had come in time where the limit of the call passed before it was fetched."""
 _SLACK_SECONDS = 0.05
 
 
@@ -41,6 +43,7 @@ class Inbox:
         self._set = sock.gettimeout()
         self._data = early
         self._size = _FIRST_READ_SIZE
+        self._late = False
         self.closed = False
 
     @property
@@ -63,18 +66,42 @@ class Inbox:
             if self._set is not None:
                 self._arm(None)
         elif left == 0:
-            raise TimeoutError("the limit passed")
+            return self._receive_the_last()
         elif self._set is None or not left <= self._set <= left + _SLACK_SECONDS:
             self._arm(left)
-        try:
-            data = self._sock.recv(self._size)
-        except ssl.SSLEOFError as error:
-            raise ConnectionResetError("the TLS connection was cut: it ended without close_notify") from error
+        data = self._recv(self._size)
         if len(data) == self._size:
             self._size = min(4 * self._size, READ_SIZE)
         elif self._size == _FIRST_READ_SIZE:
             self._size = _SMALL_READ_SIZE
         return data
+
+    def _receive_the_last(self) -> bytes:
+        """What had come when the limit passed, and had not been fetched; once, however much more comes."""
+        if self._late:
+            raise TimeoutError("the limit passed")
+        self._set = 0
+        self._sock.settimeout(0)
+        last = b""
+        try:
+            while len(last) < _LAST_READ_SIZE:
+                data = self._recv(READ_SIZE)
+                if not data:
+                    return last  # its end can be received again
+                last += data
+        except OSError:
+            if not last:
+                raise
+        self._late = True
+        return last
+
+    def _recv(self, size: int) -> bytes:
+        try:
+            return self._sock.recv(size)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            raise TimeoutError("the limit passed") from None
+        except ssl.SSLEOFError as error:
+            raise ConnectionResetError("the TLS connection was cut: it ended without close_notify") from error
 
     def _arm(self, seconds: float | None) -> None:
         # Each settimeout is a system call, so it is spared while what was set is right within the slack.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from email.errors import MissingHeaderBodySeparatorDefect
 from functools import partial
 from types import FunctionType
@@ -19,12 +21,15 @@ from ..._core.deadlines import Deadline
 from ..._core.settings import Settings
 from ..._core.wire.requests import Request
 from ...errors import InvalidRequestError
-from .foreign import causes_of
+from .foreign import FOREIGN_ERRORS, causes_of
 from .framing import Framing, Head, framing_of
 from .inbox import READ_SIZE
 
 _LEAST_SECONDS = 0.001
 """A limit of 0 is none to some libraries, and an error to others."""
+
+_LAST_SECONDS = 0.05
+"""For as long at most, what came in time is read after the limit has passed, however much more comes."""
 
 _TOO_MANY = re.compile(r"too many (\d{3}) error responses")
 
@@ -202,6 +207,11 @@ def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
         sock.suppress_ragged_eofs = False  # the end of the connection is to say that it is the end, and not a cut
     while True:
         if deadline.expired():
+            last, whole = _read_the_last(read, sock) if sock is not None else (b"", False)
+            if last:
+                yield last
+            if whole:
+                return
             raise TimeoutError("the limit passed")
         if sock is not None:
             sock.settimeout(deadline.remaining())
@@ -209,6 +219,20 @@ def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
         if not data:
             return
         yield data
+
+
+def _read_the_last(read: Callable[[int], bytes], sock: Any) -> tuple[bytes, bool]:
+    """What had come when the limit passed, and had not been fetched; and whether the body ends there."""
+    sock.settimeout(_LEAST_SECONDS)
+    last = b""
+    ends = time.monotonic() + _LAST_SECONDS
+    with suppress(*FOREIGN_ERRORS):
+        while time.monotonic() < ends:
+            data = read(READ_SIZE)
+            if not data:
+                return last, True
+            last += data
+    return last, False
 
 
 def _read_of(raw: Any) -> Callable[[int], bytes]:
