@@ -59,6 +59,16 @@ WHOLE = {
     "a head of 60 kB": OK + fields(1, 60_000) + LENGTH + b"\r\none",
     "100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH + b"\r\none",
     "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3 + OK + LENGTH + b"\r\none",
+    "100 Continue of HTTP/1.0": b"HTTP/1.0 100 Continue\r\n\r\n" + OK + LENGTH + b"\r\none",
+    "an interim answer that closes": b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n"
+    + OK
+    + LENGTH
+    + b"\r\none",
+    "an interim answer with a length": b"HTTP/1.1 199 Wait\r\nContent-Length: 3\r\n\r\n" + OK + LENGTH + b"\r\none",
+    "an interim answer in chunks": b"HTTP/1.1 199 Wait\r\nTransfer-Encoding:\r\n chunked\r\n\r\n"
+    + OK
+    + LENGTH
+    + b"\r\none",
 }
 
 REFUSED = {
@@ -127,6 +137,16 @@ def ended(data: bytes) -> Peers:
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_is_accepted(face: Any, name: str) -> None:
     with ended(WHOLE[name]) as server:
+        assert face.generate(face.client(server.url, max_retries=0)) == "one"
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if "interim" in name or "100" in name])
+def test_an_interim_answer_in_pieces_concerns_nobody(face: Any, name: str) -> None:
+    def answer(peer: Peer) -> None:
+        for at in range(len(WHOLE[name])):
+            peer.send(WHOLE[name][at : at + 1])
+
+    with Peers(answer) as server:
         assert face.generate(face.client(server.url, max_retries=0)) == "one"
 
 

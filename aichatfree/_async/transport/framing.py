@@ -24,6 +24,9 @@ LARGE_READ_SIZE = 256 * 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_BEHIND = re.compile(rb"\s:")
+_INTERIM_BEGUN = b"HTTP/1.1 1"
+_CONCERNS_THE_FINAL = re.compile(rb"(?im)^(?:connection|content-length|transfer-encoding|upgrade):.*\n(?:[ \t].*\n)*")
+"""Fields that aiohttp's parser would heed: in an interim answer they say nothing (RFC 9110, 15.2; RFC 9112, 6.3)."""
 _NOTHING: tuple[tuple[()], bool, bytes] = ((), False, b"")
 
 _HEAD, _CHUNKS, _LENGTH, _UNTIL_EOF, _DONE = range(5)
@@ -78,6 +81,8 @@ class Framing:
         self._heads: Any = heads
         self._head_bytes = 0
         self._begun = b""
+        self._interim = b""
+        self._final = False
         self._state = _HEAD
         self._left = 0
         self._chunks = Chunks()
@@ -86,7 +91,7 @@ class Framing:
     @property
     def begun(self) -> bool:
         """Whether any of the answer has come."""
-        return self._state != _HEAD or self._head_bytes > 0
+        return self._state != _HEAD or self._head_bytes > 0 or bool(self._interim)
 
     @property
     def done(self) -> bool:
@@ -117,7 +122,7 @@ class Framing:
         return messages, False, b""
 
     def _feed_head(self, data: bytes) -> tuple[Any, bytes]:
-        while data:
+        while data := self._pass_interim(data):
             before = len(self._begun)
             found = _HEAD_END.search(self._begun + data if before else data)
             end = found.end() - before if found else len(data)
@@ -141,8 +146,31 @@ class Framing:
             if status >= 200:
                 self._heads = None
                 return messages, data
-            self._head_bytes = 0
+            self._head_bytes = 0  # it was an interim one behind empty lines
+            self._final = False
         return None, b""
+
+    def _pass_interim(self, data: bytes) -> bytes:
+        """Take interim (1xx) answers off the beginning of ``data``, and hold back what may be one.
+
+        aiohttp's parser is given them without what it would take for the end of the connection, or for a body.
+        """
+        while data and not self._final:
+            searched = max(0, len(self._interim) - 3)
+            data, self._interim = self._interim + data, b""
+            begun = data[: len(_INTERIM_BEGUN)].replace(b"/1.0", b"/1.1")
+            if begun != _INTERIM_BEGUN[: len(begun)] or data[9:12] == b"101":
+                self._final = True
+                break
+            found = _HEAD_END.search(data, searched)
+            if found is None:
+                if len(data) > MAX_HEAD_BYTES:
+                    raise BadHttpMessage("the head of the answer is too large")
+                self._interim = data
+                return b""
+            head, data = data[: found.end()], data[found.end() :]
+            self._heads.feed_data(b"HTTP/1.1" + _CONCERNS_THE_FINAL.sub(b"", head[8:]))
+        return data
 
     def _begin_body(self, head: Any, body: aiohttp.StreamReader) -> None:
         self._body = body
