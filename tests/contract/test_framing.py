@@ -17,7 +17,7 @@ import pytest
 import requests
 from peers import Peer, Peers, chunk, chunked, head, sized
 
-from aichatfree import AIChatFreeError, AsyncClient, Client, RetryPolicy, StreamInterruptedError
+from aichatfree import AIChatFreeError, AsyncClient, Client, ConnectError, RetryPolicy, StreamInterruptedError
 from aichatfree._async.transport import hooks
 from aichatfree._async.transport.framing import Framing
 
@@ -148,6 +148,21 @@ def test_an_interim_answer_in_pieces_concerns_nobody(face: Any, name: str) -> No
 
     with Peers(answer) as server:
         assert face.generate(face.client(server.url, max_retries=0)) == "one"
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"220 mail ESMTP\r\n", b"HTTP/2 200 OK\r\n", b"\x15\x03"]
+)
+def test_what_is_not_http_is_refused_at_once(face: Any, greeting: bytes) -> None:
+    # Such a server greets and waits. To wait with it, for more of its "head", would look as if it were slow.
+    def answer(peer: Peer) -> None:
+        peer.send(greeting)
+        peer.wait_gone()
+
+    with Peers(answer) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0, timeout=2))
+    assert isinstance(outcome.error, ConnectError), outcome.error
+    assert "HTTP" in str(outcome.error)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -15,6 +15,7 @@ from ..._core.wire.chunks import MAX_FIELDS
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
+_PROTOCOL = b"HTTP/"
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n")
@@ -64,6 +65,14 @@ def head_end(data: bytes | bytearray, start: int = 0) -> int:
     """Where a head ends, behind its empty line; -1 if it has not ended. ``start`` bytes were searched before."""
     found = _HEAD_END.search(data, max(0, start - 2))
     return found.end() if found else -1
+
+
+def begins_answer(data: bytes) -> bool:
+    """Whether ``data`` is, or may become, the beginning of an answer of HTTP: its status line, or part of that."""
+    line, end, _ = data.partition(b"\n")
+    if end:
+        return _STATUS_LINE.fullmatch(line.removesuffix(b"\r")) is not None
+    return line.startswith(_PROTOCOL) or _PROTOCOL.startswith(line)
 
 
 def read_head(data: bytes) -> Head:

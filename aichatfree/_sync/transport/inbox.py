@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._core.deadlines import Deadline
 from ..._core.wire.chunks import MAX_HEAD_BYTES, Chunks
-from .framing import Framing, Head, head_end, read_head
+from .framing import Framing, Head, begins_answer, head_end, read_head
 
 READ_SIZE = 64 * 1024
 """The most bytes that one read asks for. A read returns what has arrived, so this delays nothing."""
@@ -24,6 +24,8 @@ Larger ones come from malloc, and leave holes that the next ones do not fit in: 
 _LAST_READ_SIZE = 256 * 1024
 """For what had come in time where the limit of the call passed before it was fetched."""
 _SLACK_SECONDS = 0.05
+_LONGEST_SHOWN = 100
+"""Bytes of what is not HTTP."""
 
 
 class Inbox:
@@ -120,6 +122,8 @@ class Inbox:
         data = data.lstrip(b"\r\n")
         searched = 0
         while (end := head_end(data, searched)) < 0:
+            if b"\n" not in data[:searched] and data and not begins_answer(data):
+                raise http.client.BadStatusLine(repr(data[:_LONGEST_SHOWN]))  # and no more may come: SSH and SMTP wait
             searched = len(data)
             more = self.receive() if searched <= MAX_HEAD_BYTES + 2 else b""
             if not more:
