@@ -33,6 +33,14 @@ def test_one_byte_more_is_not(face: Any, server: ScriptedServer, framing: Any, e
     assert len(server.requests) == 1
 
 
+def test_how_much_came_with_the_byte_too_many_is_not_counted(face: Any) -> None:
+    # It is chance, and another one in each HTTP library: they read more or less at a time.
+    with RawServer(lambda peer: peer.sock.sendall(plain(b"x" * 9000))) as server:
+        outcome = face.stream(face.client(server.url, max_reply_bytes=10))
+    assert type(outcome.error) is ReplyTooLargeError
+    assert outcome.stream.stats.bytes_received == 11
+
+
 def test_the_limit_counts_bytes_not_characters(face: Any, server: ScriptedServer) -> None:
     server.enqueue(Reply("你好你好"))
     outcome = face.stream(face.client(server, max_reply_bytes=7))

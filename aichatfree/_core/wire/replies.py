@@ -90,6 +90,8 @@ class ReplyReader:
         if self._inflater is not None:
             data = self._inflater.decode(data, self._room + 1)
             fault = self._inflater.fault
+        if len(data) > self._room:
+            data = data[: self._room + 1]  # how much more has come with it, is chance, and is not to be counted
         self._room -= len(data)
         if self._room < 0:
             self._held += self._decode(data[: self._room])
