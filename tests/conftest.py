@@ -1,13 +1,15 @@
-"""What every test shares: no environment of the machine, and both clients behind one face."""
+"""What every test shares: no environment of the machine, both clients behind one face, certificates for TLS."""
 
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from collections.abc import Iterator
 
 import psutil
 import pytest
+import trustme
 from faces import AsyncFace, SyncFace, eventually
 
 from aichatfree.testing import ScriptedServer
@@ -29,6 +31,25 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[ScriptedServer]:
     with ScriptedServer() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost", "origin.test").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -19,7 +19,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-import trustme
 from raw_server import Peer, RawServer, chunk, chunked, head, plain
 
 import aichatfree
@@ -29,15 +28,6 @@ from aichatfree._async.transport.exchange import AiohttpExchange
 from aichatfree.testing import ProxyServer, Reply, ScriptedServer
 
 NO_WAIT = RetryPolicy(max_retries=1, initial_delay=0)
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context, str(tmp_path / "ca.pem")
 
 
 def ask(url: str, prompt: str = "hi", **options: Any) -> tuple[str, Exception | None]:

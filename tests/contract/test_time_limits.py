@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import requests
-import trustme
 from raw_server import Peer, RawServer, chunk, head
 
 import aichatfree
 from aichatfree import RequestTimeoutError, RetryPolicy, Timeout
 from aichatfree.testing import Drop, Pause, Reply, ScriptedServer, Stall
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context, str(tmp_path / "ca.pem")
-
 
 SHORT = 0.3
 HOUR = 3600.0

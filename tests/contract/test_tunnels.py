@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import trustme
 from peers import Peer, Peers, chunk, head
 
 from aichatfree import RequestTimeoutError, Timeout
@@ -18,27 +16,6 @@ from aichatfree import RequestTimeoutError, Timeout
 HOUR = 3600.0
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 ANSWER = head("200 OK", "Transfer-Encoding: chunked")
-
-tls_in_tls = pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11 asyncio has no TLS in TLS")
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "origin.test").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 class Behind:
@@ -96,18 +73,17 @@ def dripping(phase: str, tls: ssl.SSLContext) -> Iterator[str]:
         yield proxy.url
 
 
-@tls_in_tls
 @pytest.mark.parametrize("total", [False, True], ids=["own", "total"])
 @pytest.mark.parametrize("phase", ["connect", "first_byte", "idle"])
 def test_a_drip_of_tls_in_tls(
-    face: Any, tls: ssl.SSLContext, trusting: ssl.SSLContext, phase: str, total: bool
+    face: Any, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, phase: str, total: bool
 ) -> None:
     """Which has reads of its own, one for each byte here."""
     limited = "total" if total else phase
     limits = {**dict.fromkeys(("connect", "first_byte", "idle", "total"), HOUR), limited: 0.7}
-    with dripping(phase, tls) as proxy:
+    with dripping(phase, server_tls) as proxy:
         client = face.client(
-            "https://origin.test", proxy=proxy, verify=trusting, max_retries=0, timeout=Timeout(**limits)
+            "https://origin.test", proxy=proxy, verify=client_tls, max_retries=0, timeout=Timeout(**limits)
         )
         outcome = face.stream(client)
     assert type(outcome.error) is RequestTimeoutError, repr(outcome.error)
@@ -132,20 +108,18 @@ def slow_socks(peer: Peer) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
 def test_a_slow_proxy_leaves_the_handshake_what_is_left(
-    face: Any, tls: ssl.SSLContext, trusting: ssl.SSLContext, scheme: str, monkeypatch: pytest.MonkeyPatch
+    face: Any, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is one for all of connecting."""
-    if scheme == "https" and sys.version_info < (3, 11):
-        pytest.skip("before Python 3.11 asyncio has no TLS in TLS")
     answer = slow_connect
     if scheme == "socks5h":
         answer = slow_socks
         monkeypatch.setattr(Peer, "read_head", lambda peer: bool(peer.sock.recv(300)))  # the greeting
-    with Peers(answer, tls=tls if scheme == "https" else None, read_body=False) as proxy:
+    with Peers(answer, tls=server_tls if scheme == "https" else None, read_body=False) as proxy:
         client = face.client(
             "https://origin.test",
             proxy=f"{scheme}://127.0.0.1:{proxy.port}",
-            verify=trusting,
+            verify=client_tls,
             max_retries=0,
             timeout=Timeout(connect=1.0),
         )
