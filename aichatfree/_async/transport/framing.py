@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.http_exceptions import BadHttpMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from ..._core.wire.chunks import MAX_FIELDS, MAX_HEAD_BYTES, Chunks
+from ..._core.wire.chunks import MAX_FIELDS, MAX_HEAD_BYTES, Chunks, head_end
 
 READ_SIZE = 64 * 1024
 """Bytes that asyncio asks a socket for at a time. Of its own 256 KiB, which malloc maps from the system and gives back
@@ -22,7 +22,6 @@ at each read, however small what comes is, the mapping alone can cost more than 
 LARGE_READ_SIZE = 256 * 1024
 """The same, for an answer that has filled a read."""
 
-_HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK_BEHIND = re.compile(rb"\s:")
 _INTERIM_BEGUN = b"HTTP/1.1 1"
 _CONCERNS_THE_FINAL = re.compile(rb"(?im)^(?:connection|content-length|transfer-encoding|upgrade):.*\n(?:[ \t].*\n)*")
@@ -124,14 +123,14 @@ class Framing:
     def _feed_head(self, data: bytes) -> tuple[Any, bytes]:
         while data := self._pass_interim(data):
             before = len(self._begun)
-            found = _HEAD_END.search(self._begun + data if before else data)
-            end = found.end() - before if found else len(data)
+            found = head_end(self._begun + data if before else data)
+            end = found - before if found > 0 else len(data)
             self._head_bytes += end
             if self._head_bytes > MAX_HEAD_BYTES:
                 raise BadHttpMessage("the head of the answer is too large")
             # Up to its end and no further: after an error behind it, the parser would not return the head either.
             messages, upgraded, _ = self._heads.feed_data(data[:end])
-            self._begun = b"" if found else (self._begun + data)[-3:]
+            self._begun = b"" if found > 0 else (self._begun + data)[-3:]
             data = data[end:]
             if not messages:
                 continue
@@ -141,7 +140,7 @@ class Framing:
             if _BLANK_BEHIND.search(b":".join([*[name for name, _ in messages[0][0].raw_headers], b""])):
                 # Of just those fields that frame an answer the parser takes this, and does not know their names then.
                 raise BadHttpMessage("there is white space behind the name of a header field")
-            if upgraded or not found or status == 101:
+            if upgraded or found < 0 or status == 101:
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
                 self._heads = None
@@ -156,19 +155,19 @@ class Framing:
         aiohttp's parser is given them without what it would take for the end of the connection, or for a body.
         """
         while data and not self._final:
-            searched = max(0, len(self._interim) - 3)
+            searched = len(self._interim)
             data, self._interim = self._interim + data, b""
             begun = data[: len(_INTERIM_BEGUN)].replace(b"/1.0", b"/1.1")
             if begun != _INTERIM_BEGUN[: len(begun)] or data[9:12] == b"101":
                 self._final = True
                 break
-            found = _HEAD_END.search(data, searched)
-            if found is None:
+            end = head_end(data, searched)
+            if end < 0:
                 if len(data) > MAX_HEAD_BYTES:
                     raise BadHttpMessage("the head of the answer is too large")
                 self._interim = data
                 return b""
-            head, data = data[: found.end()], data[found.end() :]
+            head, data = data[:end], data[end:]
             self._heads.feed_data(b"HTTP/1.1" + _CONCERNS_THE_FINAL.sub(b"", head[8:]))
         return data
 

@@ -21,6 +21,7 @@ MAX_LINE_BYTES = 8 * 1024
 _SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _SIZE_BEGUN = re.compile(rb"(?:0*[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n\0]*)?\r?)?")
 _TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:|[ \t])[^\r\0]*\r?")
+_HEAD_END = re.compile(rb"\n\r?\n")
 _TRAILERS_END = re.compile(rb"(?:\A|\n)\r?\n")
 
 _LARGE = 2 * 1024
@@ -31,6 +32,12 @@ _sizes: dict[bytes, int] = {}
 """The lines of small sizes that came before: to parse one takes as long as all the rest."""
 _MAX_KEPT = 4096
 _MAX_KEPT_LINE = 12
+
+
+def head_end(data: bytes | bytearray, start: int = 0) -> int:
+    """Where a head ends, behind its empty line; -1 if it has not ended. ``start`` bytes were searched before."""
+    found = _HEAD_END.search(data, max(0, start - 2))
+    return found.end() if found else -1
 
 
 class Chunks:

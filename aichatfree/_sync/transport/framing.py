@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ..._core.wire.chunks import MAX_FIELDS
 
-_HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _PROTOCOL = b"HTTP/"
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -59,12 +58,6 @@ class Framing(NamedTuple):
     length: int | None
     keeps: bool
     unknown: str | None = None
-
-
-def head_end(data: bytes | bytearray, start: int = 0) -> int:
-    """Where a head ends, behind its empty line; -1 if it has not ended. ``start`` bytes were searched before."""
-    found = _HEAD_END.search(data, max(0, start - 2))
-    return found.end() if found else -1
 
 
 def begins_answer(data: bytes) -> bool:

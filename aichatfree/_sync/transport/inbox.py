@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._core.deadlines import Deadline
-from ..._core.wire.chunks import MAX_HEAD_BYTES, Chunks
-from .framing import Framing, Head, begins_answer, head_end, read_head
+from ..._core.wire.chunks import MAX_HEAD_BYTES, Chunks, head_end
+from .framing import Framing, Head, begins_answer, read_head
 
 READ_SIZE = 64 * 1024
 """The most bytes that one read asks for. A read returns what has arrived, so this delays nothing."""
