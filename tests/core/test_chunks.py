@@ -47,6 +47,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 @given(contents, st.lists(lines, min_size=12, max_size=12), endings, st.lists(st.integers(0, 100_000), max_size=8))
 @example([b"hello", b"x" * 20], ["%x"] * 12, END, [])
 @example([b"hello", b"hello"], ["%x"] * 12, END, [18])
+@example([b"ab0\r\n"], ["%x"] * 12, END, [5, 10])  # the rest of a chunk looks like the end
 def test_any_chunks_in_any_split(written: list[bytes], styles: list[str], ending: bytes, places: list[int]) -> None:
     data = b"".join(map(chunk, written, styles)) + ending
     for _ in range(2):  # the second time, the sizes are known

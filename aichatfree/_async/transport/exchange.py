@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,6 +24,7 @@ from .outgoing import current
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem, words_of
 from .sessions import LoopSession
 from .waiting import Sender, is_running, raise_apart
+from .watch import Watch
 
 
 class Carrier(Protocol):
@@ -30,6 +32,10 @@ class Carrier(Protocol):
 
     def session_for(self, url: str) -> LoopSession | None:
         """Our session in the running loop; None where the user passed one in."""
+
+    def watch_of(self, held: LoopSession | None) -> Watch:
+        """The clock of the running loop."""
+        ...
 
     async def post(self, request: Request, deadline: Deadline, held: LoopSession | None) -> aiohttp.ClientResponse:
         """Send a request and return the answer with its body unread."""
@@ -39,7 +45,7 @@ class Carrier(Protocol):
 class AiohttpExchange:
     """One request and its answer. :meth:`send` it, then iterate over the body; :meth:`aclose` it in any case.
 
-    One timer watches the limits, whichever task is waiting: it is not tied to the task that sent the request, since
+    A timer watches the limits, whichever task is waiting: it is not tied to the task that sent the request, since
     some frameworks run each step of an asynchronous generator in a task of its own.
 
     Args:
@@ -48,29 +54,27 @@ class AiohttpExchange:
         deadline: How long it may take.
     """
 
+    status = 0
+    headers: Mapping[str, str] = MappingProxyType({})
+    _held: LoopSession | None = None
+    _sender: Sender | None = None
+    _connection: Any = None
+    _protocol: Any = None
+    _response: aiohttp.ClientResponse | None = None
+    _content: Any = None
+    _read_some: Callable[[], Any] | None = None
+    _read = 0
+    _watch: Watch | None = None
+    _ended: AIChatFreeError | None = None
+    """What ended the exchange from here: a limit, or a hook that is not called."""
+    _failure: AIChatFreeError | None = None
+    _expected = _reused = _aborted = _whole = False
+
     def __init__(self, carrier: Carrier, request: Request, deadline: Deadline) -> None:
         self.request = request
         self.deadline = deadline
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
         self._carrier = carrier
         self._loop = asyncio.get_running_loop()
-        self._held: LoopSession | None = None
-        self._sender: Sender | None = None
-        self._connection: Any = None
-        self._protocol: Any = None
-        self._response: aiohttp.ClientResponse | None = None
-        self._content: Any = None
-        self._read_some: Callable[[], Any] | None = None
-        self._read = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._ended: AIChatFreeError | None = None
-        """What ended the exchange from here: a limit, or a hook that is not called."""
-        self._failure: AIChatFreeError | None = None
-        self._expected = False
-        self._reused = False
-        self._aborted = False
-        self._whole = False
 
     @property
     def crowded(self) -> bool:
@@ -80,7 +84,7 @@ class AiohttpExchange:
     def expect(self) -> None:
         """A connection was found; that the request goes out on it is to be noticed, at the latest at the limit."""
         self._expected = True
-        if self._timer is None:
+        if self.deadline.remaining() is None:
             self._loop.call_soon(self._check_connected)
 
     def _check_connected(self) -> None:
@@ -113,25 +117,21 @@ class AiohttpExchange:
             raise aiohttp.ServerDisconnectedError("the idle connection had ended")
 
     def _begin(self, phase: Phase) -> None:
-        """Start the limit of a phase, and the timer, unless it fires early enough: then it looks again by itself."""
+        """Start the limit of a phase."""
         self.deadline.begin(phase)
-        left = self.deadline.remaining()
-        if self._timer is not None:
-            if left is None or self._timer.when() <= self._loop.time() + left:
-                return
-            self._timer.cancel()
-        self._watch()
+        self.look()
 
-    def _watch(self) -> None:
+    def look(self) -> None:
+        """Look at the clock: end the exchange if a limit has passed, else look again when the next one does."""
         left = self.deadline.remaining()
-        self._timer = None
         if left is None or (left == 0 and self._has_arrived()):
-            return  # the next read starts the timer again
-        if left == 0:
+            return  # the next read looks again
+        if left > 0:
+            assert self._watch is not None
+            self._watch.begin(self, left)
+        else:
             self._check_connected()
             self._stop(self.deadline.error())
-        else:
-            self._timer = self._loop.call_later(left, self._watch)
 
     def _has_arrived(self) -> bool:
         """Whether the next read has something to return at once: what came in time is not late."""
@@ -157,15 +157,15 @@ class AiohttpExchange:
         held = self._held = self._carrier.session_for(self.request.url)
         slot: list[Any] = [self]
         token = current.set(slot)
-        sender = self._sender = Sender(asyncio.current_task())
+        sender = self._sender = Sender(asyncio.current_task(self._loop))
         failure: AIChatFreeError | None = None
         response: aiohttp.ClientResponse | None = None
+        self._watch = self._carrier.watch_of(held)
+        timer = self._limit_foreign() if held is None else None
         try:
-            if held is None:
-                self._watch_foreign()
-            else:
+            if held is not None:
                 held.unanswered += 1
-                self._watch()
+                self.look()
             if self._ended is not None:  # a limit has passed since it was looked at
                 raise self._ended
             response = await self._carrier.post(self.request, self.deadline, held)
@@ -185,6 +185,8 @@ class AiohttpExchange:
         finally:
             if held is not None:
                 held.unanswered -= 1
+            if timer is not None:
+                timer.cancel()
             sender.resume()
             self._sender = None
             slot.clear()
@@ -208,15 +210,14 @@ class AiohttpExchange:
         if not isinstance(self._protocol, Handler) and is_chunked(response.headers) is None:
             self._failure = interrupted("the transfer coding of the answer is not known here")
 
-    def _watch_foreign(self) -> None:
+    def _limit_foreign(self) -> asyncio.TimerHandle | None:
         """Limit connecting and the answer together: a session that is not ours does not tell them apart."""
         connect, first_byte = self.deadline.limit("connect"), self.deadline.limit("first_byte")
         self.deadline.begin("first_byte")
         left = self.deadline.limit("total")
         if connect is not None and first_byte is not None:
             left = min(connect + first_byte, max(0.0, self.deadline.remaining_total()))
-        if left is not None:
-            self._timer = self._loop.call_later(left, lambda: self._stop(self.deadline.error()))
+        return None if left is None else self._loop.call_later(left, lambda: self._stop(self.deadline.error()))
 
     def __aiter__(self) -> AiohttpExchange:
         """The body as it arrives; if it is compressed, so are these bytes."""
@@ -287,9 +288,8 @@ class AiohttpExchange:
 
     async def aclose(self) -> None:
         """Give the connection back if the answer was read to its end, else close it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._watch is not None:
+            self._watch.end(self)
         if self._whole or self._loop.is_closed():
             self._response = self._connection = None
         elif is_running(self._loop):
