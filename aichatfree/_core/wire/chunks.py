@@ -69,21 +69,25 @@ class Chunks:
             return b""
         if self._pending:
             data, self._pending = self._pending + data, b""
-        elif not (self._left or self._closing) and (content := _only_chunk(data)):
-            return content
         parts: list[bytes | memoryview] = []
-        at = self._parse(data, parts)
+        at = 0
+        if not (self._left or self._closing):
+            at = _small_chunks(data, parts)
+            if at == len(data) or data[at : at + 6] == _LAST_CHUNK:  # as nearly always
+                self.ended = at < len(data)
+                return b"".join(parts)
+        at = self._parse(data, at, parts)
         if self._trailers is not None:
             self._trail(data[at:])
         else:
             self._pending = data[at:]
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
-    def _parse(self, data: bytes, parts: list[bytes | memoryview]) -> int:
-        """Add the content in ``data`` to ``parts``; return where what is not complete yet begins."""
-        at, size, left, closing = 0, len(data), self._left, self._closing
+    def _parse(self, data: bytes, at: int, parts: list[bytes | memoryview]) -> int:
+        """Add the content from ``at`` on to ``parts``; return where what is not complete yet begins."""
+        size, left, closing = len(data), self._left, self._closing
         find, add, known = data.find, parts.append, _sizes.get
-        tried = False
+        tried = not (left or closing)
         while at < size:
             if not (left or closing or tried):
                 tried = True
@@ -149,29 +153,31 @@ class Chunks:
         self.ended = True
 
 
-def _only_chunk(data: bytes) -> bytes:
-    """The content, if this is one whole small chunk and no more, as where a model takes its time; else empty."""
-    end = data.find(b"\r\n")
-    whole = _sizes.get(data[:end]) == len(data) - end - 4 and data.endswith(b"\r\n")
-    return data[end + 2 : -2] if whole else b""
-
-
 def _small_chunks(data: bytes, parts: list[bytes | memoryview]) -> int:
     """Take all chunks at once, where each has a size that came before and no CRLF in it; else none.
 
     Returns:
         Where what is left begins.
     """
-    if data[: data.find(b"\r\n")] not in _sizes:
+    end = data.find(b"\r\n")
+    size = _sizes.get(data[:end])
+    if size is None:
         return 0
-    *lines, begun = data.split(b"\r\n")
-    ends = lines[-2:] == [b"0", b""]
-    contents = lines[1:-1:2] if ends else lines[1::2]
-    sizes, over = lines[: 2 * len(contents) : 2], lines[2 * len(contents) :: 2]
-    if [*map(_sizes.get, sizes)] != [*map(len, contents)]:
+    if len(data) == end + size + 4 and data.endswith(b"\r\n"):  # one, as where a model takes its time
+        parts.append(data[end + 2 : -2])
+        return len(data)
+    lines = data.split(b"\r\n")
+    begun = len(lines.pop())
+    if lines[-2:] == [b"0", b""]:  # the last chunk, which is left to the parser
+        del lines[-2:]
+        begun += len(_LAST_CHUNK)
+    if len(lines) % 2:  # a size without its content
+        begun += len(lines.pop()) + 2
+    contents = lines[1::2]
+    if [*map(_sizes.get, lines[::2])] != [*map(len, contents)]:
         return 0
     parts += contents
-    return len(data) - len(begun) - sum(map(len, over)) - 2 * (len(over) + ends)
+    return len(data) - begun
 
 
 def _read_size(line: re.Match[bytes]) -> int:
