@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import requests
+from peers import Peers, chunked
 
 import aichatfree
 from aichatfree import AsyncClient, Client, InvalidRequestError, Message, StreamInterruptedError
@@ -46,6 +47,19 @@ def test_headers_are_overridden_in_any_case(face: Any, server: ScriptedServer) -
     assert headers.get_all("User-Agent") == ["mine"]
     assert headers.get_all("Accept-Encoding") == ["gzip"]
     assert headers["X-Extra"] == "1"
+
+
+@pytest.mark.parametrize("name", ["Host", "host", "HOST"])
+def test_a_host_of_ones_own(face: Any, server: ScriptedServer, name: str) -> None:
+    face.generate(face.client(server, headers={name: "virtual.example"}))
+    assert server.requests[0].headers.get_all("Host") == ["virtual.example"]
+
+
+def test_headers_go_out_as_latin1(face: Any) -> None:
+    every = "".join(map(chr, range(0xA1, 0x100)))
+    with Peers(lambda peer: peer.send(chunked(b"ok"))) as server:
+        assert face.generate(face.client(server.url, headers={"X-Extra": f"a {every} z"})) == "ok"
+        assert f"X-Extra: a {every} z\r\n".encode("latin-1") in server.heads[0] + b"\r\n"
 
 
 def test_a_base_url_with_a_path_and_a_user(face: Any, server: ScriptedServer) -> None:

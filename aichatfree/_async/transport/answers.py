@@ -13,9 +13,11 @@ from ..._core.wire.headers import Headers
 
 def read_fields(headers: Any) -> Headers:
     """Header fields: each is UTF-8, as aiohttp reads them, or else Latin-1."""
-    return Headers(
-        (name, value if value.isascii() else _decoded(value)) for name, value in (headers.items() if headers else ())
-    )
+    if not headers:
+        return Headers()
+    if "".join(headers.values()).isascii():  # as nearly always
+        return Headers(headers.items())
+    return Headers((name, _decoded(value)) for name, value in headers.items())
 
 
 def _decoded(value: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from ..._core.wire.chunks import MAX_FIELDS, MAX_HEAD_BYTES
 from ...errors import TransportError
 from .framing import LARGE_READ_SIZE, READ_SIZE, Framing
 from .outgoing import SEND, current
-from .sockets import has_unsent, is_stale, set_read_size, underlying, unread
+from .sockets import has_unsent, poller, set_read_size, underlying, unread
 
 _to_proxies: ContextVar[list[Any]] = ContextVar("aichatfree_to_proxies")
 """The connection to a proxy that this task is making."""
@@ -97,6 +97,16 @@ class Handler(Watched):
     """The same, with the framing of this library."""
 
     _reads_more = False
+    _poll: Callable[[int], object] | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether something has come while the connection lay idle: its end, or bytes that nobody asked for."""
+        if self.transport is None:
+            return True
+        if self._poll is None:
+            self._poll = poller(self.transport)
+        return bool(self._poll(0))
 
     def set_response_params(self, **options: Any) -> None:
         """Prepare for an answer."""
@@ -152,9 +162,11 @@ class Noticed(aiohttp.BaseConnector):
         """A connection for a request."""
         while True:
             connection = await super().connect(req, traces, timeout)
-            known = isinstance(connection.protocol, Handler)
-            adopt(connection)
-            if not known or not is_stale(connection):
+            protocol = connection.protocol
+            if not isinstance(protocol, Handler):
+                adopt(connection)
+                break
+            if not protocol.stale:
                 break
             connection.close()
         for sending in current.get(()):

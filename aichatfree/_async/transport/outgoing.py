@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
+from multidict import CIMultiDict
 
 from ..._core.wire import requests as wire
 from .sockets import read_before_the_end
@@ -20,7 +21,7 @@ LARGE_BODY = 1024 * 1024
 """Bytes of a request from which aiohttp wants a file instead of one bytes object."""
 
 SMALL_BODY = 64 * 1024
-"""Bytes of a request that a socket buffers as a whole."""
+"""Bytes of a request that a socket buffers as a whole. To join more to its head would cost more than another write."""
 
 WRITE_SIZE = 256 * 1024
 """Bytes of a request that are written at once, and of a larger one at a time."""
@@ -66,6 +67,14 @@ the sending: a connection that is made then keeps the context of its making for 
 class Request(aiohttp.ClientRequest):
     """A request that tells who sends it when, and on which connection, it goes out, and goes out as one block."""
 
+    def update_headers(self, headers: Any) -> None:
+        """Take the headers of a request: as aiohttp does, but all at once."""
+        if headers and "Host" not in headers:
+            self.headers = CIMultiDict({"Host": self.url.host_port_subcomponent or ""})
+            self.headers.extend(headers)
+        else:
+            super().update_headers(headers)
+
     def update_body_from_data(self, body: Any, *args: Any, **kwargs: Any) -> None:
         """Prepare the body. What is written at once needs no payload of aiohttp's."""
         if _AT_ONCE and isinstance(body, bytes) and current.get([]):
@@ -86,30 +95,28 @@ class Request(aiohttp.ClientRequest):
         """As aiohttp sends, but without a task that writes the body, where it is small."""
         body = sending.request.body
         protocol = connection.protocol
-        writer = StreamWriter(protocol, self.loop)
         if connection._connector.force_close:
             self.headers["Connection"] = "close"
-        if self.proxy and not self.is_ssl():
-            target = str(self.url)
-        else:  # not raw_path_qs: yarl keeps that with the URL, and keeps many URLs
-            target = f"{self.url.raw_path}{'?' if self.url.raw_query_string else ''}{self.url.raw_query_string}"
-        await writer.write_headers(f"{self.method} {target} HTTP/1.1", self.headers)
+        head = self._head()
         if sending.crowded:
             # Those that are ready leave together: to wake the other end up for each costs more than the sending.
             await asyncio.sleep(0)
             sending.check_idle()
+        writer = StreamWriter(protocol, self.loop)
+        writer.output_size = len(head) + len(body)
+        transport = protocol.transport
         task = None
-        try:
-            if len(body) > SMALL_BODY:
-                writer.send_headers()
-                read_before_the_end(protocol.transport)
-            if len(body) <= WRITE_SIZE:
-                await writer.write(body, drain=False)
-                writer.set_eof()
-            else:
+        if len(body) <= SMALL_BODY:
+            blocks = [b"".join((head, body))]
+        else:
+            read_before_the_end(transport)
+            blocks = [head, body]
+            if len(body) > WRITE_SIZE:
+                blocks = [head]
                 task = asyncio.create_task(_upload(connection, writer, body))
-        except ConnectionError:
-            pass  # the connection was lost a moment ago; what is said of that, or the answer, is read next
+        for block in blocks:
+            if transport is not None and not transport.is_closing():  # else it was lost a moment ago, as is read next
+                transport.write(block)
         response: Any = self.response_class
         return response(  # type: ignore[no-any-return]
             self.method,
@@ -123,6 +130,14 @@ class Request(aiohttp.ClientRequest):
             session=self._session,
             stream_writer=writer,
         )
+
+    def _head(self) -> bytes:
+        if self.proxy and not self.is_ssl():
+            target = str(self.url)
+        else:  # not raw_path_qs: yarl keeps that with the URL, and keeps many URLs
+            target = f"{self.url.raw_path}{'?' if self.url.raw_query_string else ''}{self.url.raw_query_string}"
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()])
+        return f"{self.method} {target} HTTP/1.1\r\n{fields}\r\n".encode("latin-1")
 
 
 if SEND is not None:

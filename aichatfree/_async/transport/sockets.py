@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -62,21 +62,16 @@ def set_read_size(transport: Any, size: int) -> None:
         transport.max_size = size
 
 
-def is_stale(connection: Any) -> bool:
-    """Whether something has come on an idle connection: its end, or bytes that nobody asked for."""
-    transport = connection.transport
-    sock = transport.get_extra_info("socket") if transport is not None else None
+def poller(transport: asyncio.BaseTransport) -> Callable[[int], object]:
+    """What tells, asked with 0, whether something has come on a connection that the loop has not read yet."""
+    sock = transport.get_extra_info("socket")
     if sock is None:
-        return transport is None
-    descriptor = sock.fileno()
-    if descriptor < 0:
-        return True
-    try:
-        poll = select.poll()
-    except AttributeError:  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+        return bool
+    if not hasattr(select, "poll"):  # Windows
+        return lambda seconds: select.select([sock], [], [], seconds)[0]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return poll.poll
 
 
 def generators_were_shut_down(loop: asyncio.AbstractEventLoop) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 _SECRET = ("auth", "cookie", "token", "secret", "pass", "key", "session", "signature", "credential")
 
@@ -37,6 +38,10 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._index()[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a field, or ``default`` if there is none: without the exception that it costs a Mapping."""
+        return self._index().get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index())
