@@ -86,7 +86,12 @@ async def test_who_has_ended_is_not_looked_at() -> None:
 async def test_one_may_end_another_and_begin_again() -> None:
     watch = Watch(asyncio.get_running_loop())
     ended = Waiting()
-    again = Waiting(lambda: len(again.looked) < 3 and watch.begin(again, 0.01))
+
+    def once_more() -> None:
+        if len(again.looked) < 3:
+            watch.begin(again, 0.01)
+
+    again = Waiting(once_more)
     watch.begin(Waiting(lambda: watch.end(ended)), 0.01)
     watch.begin(ended, 0.01)
     watch.begin(again, 0.01)
