@@ -147,6 +147,37 @@ def test_a_reader_that_takes_its_time_is_not_the_upstream_s_fault(kind: Kind) ->
     asyncio.run(main())
 
 
+@every_kind
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_came_in_time_counts_though_its_reader_was_away(kind: Kind, whole: bool) -> None:
+    async def main() -> None:
+        sent = asyncio.Event()
+        first, *rest = kind.pieces("one ", "two", finish=whole)
+
+        async def answer(peer: Peer) -> None:
+            await peer.send(HEAD + chunk(first))
+            await asyncio.sleep(BRIEF)  # so that it is a read of its own
+            await peer.send(b"".join(map(chunk, rest)) + (b"0\r\n\r\n" if whole else b""))
+            sent.set()
+            if not whole:
+                await peer.gone()
+
+        async with StandIn(answer) as server:
+            upstream = kind.make(server.url, timeout=Timeout(idle=None, total=6 * BRIEF))
+            got = []
+            with contextlib.nullcontext() if whole else pytest.raises(UpstreamError) as caught:
+                async for piece in upstream(MESSAGES):
+                    got.append(piece)
+                    if piece == "one ":
+                        await sent.wait()
+                        await asyncio.sleep(8 * BRIEF)
+            assert got == ["one ", "two"]
+            assert whole or caught.value.reason == "not finished within 0.3 s"
+            await upstream.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 # --- Whoever goes
 
 

@@ -56,7 +56,7 @@ class Exchange:
         self._late: UpstreamError | None = None
         self._failure: UpstreamError | None = None
         self._patience = math.inf
-        self._began = False
+        self._read = 0
         self._whole = False
 
     def connected(self, *, reused: bool) -> None:
@@ -140,13 +140,13 @@ class Exchange:
         if failure is None and content.at_eof():
             self._whole = True
             return b""
-        if self._began or self._patience < math.inf:
-            self._limits.begin("idle" if self._began else "first_byte", self._patience)
+        if self._read or self._patience < math.inf:
+            self._limits.begin("idle" if self._read else "first_byte", self._patience)
         self._watch_limits()
         try:
             data = await content.readany()
         except FOREIGN_ERRORS as error:
-            data = b"" if self._late else _arrived(content)
+            data = _arrived(content)
             failure = self._late or wording.broken("the connection was cut in the middle of the answer", self.status)
             failure.__cause__ = failure.__cause__ or self._redact.sealed(error)
         finally:
@@ -155,7 +155,10 @@ class Exchange:
             if not data:
                 raise failure
             self._failure = failure
-        self._began = self._began or bool(data)
+        elif self._limits.over and not content.at_eof():
+            # This came in time, and was not fetched in time: no more does.
+            self._failure = wording.broken(self._limits.describe(), self.status)
+        self._read += len(data)
         self._whole = not data
         return data
 
@@ -178,6 +181,8 @@ class Exchange:
         if left > 0:
             self._timer = self._loop.call_at(self._limits.ends, self._watch)
             return
+        if self._has_come():
+            return  # what came in time is not late: the next read looks again
         words = self._limits.describe()
         if self._sending is not None:
             self._late = wording.unreachable(words)
@@ -185,6 +190,11 @@ class Exchange:
         else:
             self._late = wording.broken(words, self.status)
             self._cut()
+
+    def _has_come(self) -> bool:
+        """Whether the next read has something to return at once."""
+        content = self._response.content if self._response is not None else None
+        return content is not None and (content.is_eof() or content.total_bytes > self._read)
 
     def _lost(self, gone: asyncio.Future[None]) -> None:
         _look(gone)

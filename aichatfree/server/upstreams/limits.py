@@ -53,6 +53,11 @@ class Limits:
         """Seconds until the nearest limit, None if there is none."""
         return None if self.ends == math.inf else max(0.0, self.ends - self._loop.time())
 
+    @property
+    def over(self) -> bool:
+        """Whether the limit of the whole call has passed."""
+        return self._total_ends <= self._loop.time()
+
     def describe(self) -> str:
         """The limit that passed or would pass first, in words."""
         phase = "total" if self._total_ends <= self._phase_ends else self._phase
