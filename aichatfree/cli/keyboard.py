@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from .borrowed import borrow, in_foreground
+from .signals import wait_for_input
 
 try:
     import termios as _termios
@@ -125,6 +126,8 @@ def _read_unseen(terminal: int, prompt: bytes) -> str:
         os.write(terminal, prompt)
         try:
             while not line.endswith(b"\n"):
+                if in_foreground(terminal) and not wait_for_input(terminal):
+                    continue  # elsewhere, a read stops the program, as it should
                 data = os.read(terminal, 65536)
                 if not data:
                     raise EOFError

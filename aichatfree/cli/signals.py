@@ -7,6 +7,7 @@ work begins, after it, and from the second signal on, the program ends at once.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -99,6 +100,25 @@ def finish() -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and all(thread.daemon for thread in others):  # else it may wait for them, and must not do so for ever
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def wait_for_input(descriptor: int) -> bool:
+    """Wait until there is something to read, or a signal has come; return whether there is something to read.
+
+    A read is ended by a signal that comes while it waits, but not by one that came a moment before, of which Python has
+    taken note and not told anybody yet: that would be handled after the read.
+    """
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        try:
+            return descriptor in select.select([descriptor, reader], [], [])[0]
+        finally:
+            signal.set_wakeup_fd(before)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _install(name: str, handler: Any) -> None:

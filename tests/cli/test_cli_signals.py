@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pexpect
 import pytest
 
 from aichatfree.testing import Pause, Reply, ScriptedServer
@@ -83,6 +84,37 @@ def test_a_signal_at_the_password_prompt(aichatfree: Command, number: signal.Sig
         person.look("Password:")
         os.kill(pid, number)
         assert_ended(person, 128 + number)
+
+
+WAITING = """
+import ctypes, operator, os, select, sys
+from functools import partial
+from aichatfree.cli import keyboard, main, signals
+
+def preceded(wait):  # by a signal, without a moment in which Python could handle it
+    def run(*arguments):
+        send = partial(ctypes.CDLL(None).kill, os.getpid(), NUMBER)
+        return [*map(operator.call, [send, partial(wait, *arguments)])][1]
+    return run
+
+class Library:
+    def __init__(self, library, **replaced):
+        self.__dict__.update(vars(library), **replaced)
+
+keyboard.os = Library(os, read=preceded(os.read))
+signals.select = Library(select, select=preceded(select.select))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_a_moment_before_the_wait_for_a_password(aichatfree: Command, number: signal.Signals) -> None:
+    code = WAITING.replace("NUMBER", str(int(number)))
+    command = ["-c", code, "ask", "--password", "-", "Hello"]
+    with pexpect.spawn(sys.executable, command, env=aichatfree.env, timeout=20) as program:
+        program.expect(pexpect.EOF)
+        assert b"Traceback" not in program.before
+    assert program.exitstatus == 128 + number
 
 
 @pytest.mark.parametrize("times", [2, 3, 10])
