@@ -100,6 +100,11 @@ REFUSED = {
     "an empty length": OK + b"Content-Length: \r\n\r\none",
     "a length of 20 digits": OK + b"Content-Length: 99999999999999999999\r\n\r\none",
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "a length with a sign where there is no body": b"HTTP/1.1 304 Not Modified\r\nContent-Length: +3\r\n\r\n",
+    "two lengths where there is no body": b"HTTP/1.1 204 No Content\r\n" + LENGTH + LENGTH + b"\r\n",
+    "a coding and a length where there is no body": b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n"
+    + LENGTH
+    + b"\r\n",
     "a version of its own": b"HTTP/1.2 200 OK\r\n" + LENGTH + b"\r\none",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n" + LENGTH + b"\r\none",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n" + LENGTH + b"\r\none",
@@ -163,6 +168,21 @@ def test_what_is_not_http_is_refused_at_once(face: Any, greeting: bytes) -> None
         outcome = face.stream(face.client(server.url, max_retries=0, timeout=2))
     assert isinstance(outcome.error, ConnectError), outcome.error
     assert "HTTP" in str(outcome.error)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "no body" in name or "before HTTP" in name])
+def test_what_is_refused_is_no_answer(face: Any, name: str) -> None:
+    with ended(REFUSED[name]) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0))
+    assert isinstance(outcome.error, ConnectError)
+
+
+@pytest.mark.parametrize("length", ["0" * 30 + "3", "1" + "0" * 18])
+def test_long_lengths(face: Any, length: str) -> None:
+    with ended(OK + f"Content-Length: {length}\r\n\r\none".encode()) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0))
+    assert outcome.text == "one"
+    assert (outcome.error is None) == length.endswith("3")
 
 
 @pytest.mark.parametrize("name", REFUSED)
