@@ -105,6 +105,7 @@ REFUSED = {
     "a coding and a length where there is no body": b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n"
     + LENGTH
     + b"\r\n",
+    "a version before HTTP had heads": b"HTTP/0.9 200 OK\r\n" + LENGTH + b"\r\none",
     "a version of its own": b"HTTP/1.2 200 OK\r\n" + LENGTH + b"\r\none",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n" + LENGTH + b"\r\none",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n" + LENGTH + b"\r\none",

@@ -140,7 +140,7 @@ class Framing:
             if _BLANK_BEHIND.search(b":".join([*[name for name, _ in messages[0][0].raw_headers], b""])):
                 # Of just those fields that frame an answer the parser takes this, and does not know their names then.
                 raise BadHttpMessage("there is white space behind the name of a header field")
-            if upgraded or found < 0 or status == 101:
+            if upgraded or found < 0 or status == 101 or messages[0][0].version < (1, 0):
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
                 self._heads = None
