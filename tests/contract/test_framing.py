@@ -178,6 +178,11 @@ def test_what_is_refused_is_no_answer(face: Any, name: str) -> None:
     assert isinstance(outcome.error, ConnectError)
 
 
+def test_a_fold_of_nothing_is_no_space(face: Any) -> None:
+    with ended(OK + b"X:\r\n a\r\n" + LENGTH + b"\r\none") as server:
+        assert face.stream(face.client(server.url, max_retries=0)).stream.headers["x"] == "a"
+
+
 @pytest.mark.parametrize("length", ["0" * 30 + "3", "1" + "0" * 18])
 def test_long_lengths(face: Any, length: str) -> None:
     with ended(OK + f"Content-Length: {length}\r\n\r\none".encode()) as server:

@@ -94,7 +94,7 @@ def _read_fields(lines: Iterable[bytes]) -> Fields:
             if not fields:
                 raise http.client.HTTPException("the first line of the headers is folded")
             name, value = fields[-1]
-            fields[-1] = (name, f"{value} {_text(line.strip(_OWS))}")
+            fields[-1] = (name, f"{value} {_text(line.strip(_OWS))}".strip(" "))
             continue
         key, colon, rest = line.partition(b":")
         if not colon or not _NAME.fullmatch(key):
