@@ -224,3 +224,17 @@ def test_a_connection_is_not_closed_under_the_next_call() -> None:
     with RawServer(answer) as server:
         asyncio.run(main())
         assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nProxy-Connection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_what_closes_a_connection(face: Any, head: bytes) -> None:
+    with RawServer(lambda peer: peer.sock.sendall(head)) as server:
+        client = face.client(server.url, max_retries=0)
+        assert [face.generate(client), face.generate(client)] == ["ok", "ok"]
+        assert server.connections == 2

@@ -182,6 +182,8 @@ class Framing:
             self._fail("the transfer coding of the answer is not known here")
         elif chunked:
             self._state = _CHUNKS
+            if head.version < (1, 1):
+                self._line.force_close()  # HTTP/1.0 knows no chunks, nor perhaps something on the way (RFC 9112, 6.1)
         elif (length := head.headers.get("Content-Length")) is not None:
             self._state = _LENGTH
             self._left = int(length)

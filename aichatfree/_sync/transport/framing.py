@@ -124,7 +124,7 @@ def framing_of(head: Head) -> Framing:
     """
     codings = [coding.lower() for coding in head.values("transfer-encoding")]
     lengths = head.values("content-length")
-    options = {option.lower() for option in head.values("connection")}
+    options = {option.lower() for option in head.values("connection") + head.values("proxy-connection")}
     keeps = "close" not in options and (head.version > 10 or "keep-alive" in options)
     if head.status < 200:
         return Framing(False, 0, keeps and head.status != 101)
