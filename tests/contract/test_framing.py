@@ -280,6 +280,39 @@ def test_what_breaks_off_in_a_session_of_the_users(name: str, split: bool) -> No
         assert len(server.heads) == 1  # what has reached the caller is not asked for again
 
 
+SESSIONS = {
+    "closed behind its length": (b"Connection: close\r\n" + LENGTH, [b"on", b"e"], "one"),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_end_of_a_body_in_a_session_of_the_users(face: Any, name: str) -> None:
+    """http.client closes a connection behind a length, and takes the end of one for that of a line."""
+    fields, pieces, whole = SESSIONS[name]
+
+    def answer(peer: Peer) -> None:
+        peer.send(OK + fields + b"\r\n")
+        for piece in pieces:
+            peer.send(piece)
+        peer.finish()
+
+    async def by_aiohttp(url: str) -> Any:
+        async with aiohttp.ClientSession() as session:
+            return await AsyncClient(url, max_retries=0, session=session).generate("hi")
+
+    def by_requests(url: str) -> Any:
+        with requests.Session() as session:
+            return Client(url, max_retries=0, session=session).generate("hi")
+
+    with Peers(answer) as server:
+        if whole is not None:
+            assert face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url)) == whole
+        else:
+            with pytest.raises(StreamInterruptedError) as caught:
+                face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url))
+            assert caught.value.partial == "one"
+
+
 def test_a_connection_that_a_session_has_used_before() -> None:
     """A client with a connector of the user's reads as strictly on it as on one of its own."""
     answers = [chunked(b"first"), OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\nzz"]

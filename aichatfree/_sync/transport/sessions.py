@@ -206,7 +206,9 @@ def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
     if framing is not None and not framing.chunked and framing.length is None and hasattr(sock, "suppress_ragged_eofs"):
         sock.suppress_ragged_eofs = False  # the end of the connection is to say that it is the end, and not a cut
     while True:
-        if deadline.expired():
+        if sock is not None and sock.fileno() < 0:
+            sock = None  # http.client closes it behind the last byte, if the server does
+        elif deadline.expired():
             last, whole = _read_the_last(read, sock) if sock is not None else (b"", False)
             if last:
                 yield last
