@@ -282,6 +282,8 @@ def test_what_breaks_off_in_a_session_of_the_users(name: str, split: bool) -> No
 
 SESSIONS = {
     "closed behind its length": (b"Connection: close\r\n" + LENGTH, [b"on", b"e"], "one"),
+    "cut amid a size": (b"Transfer-Encoding: chunked\r\n", [b"3\r\none\r\n0"], None),
+    "cut behind the last size": (b"Transfer-Encoding: chunked\r\n", [b"3\r\none\r\n0\r\n"], None),
 }
 
 
