@@ -67,6 +67,12 @@ def is_chunked(headers: Mapping[str, str]) -> bool | None:
     return False if codings in ([], ["identity"]) else None
 
 
+def _is_last(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether an answer of HTTP/1.0 ends its connection, though it says keep-alive (RFC 9112, 6.1 and 9.3)."""
+    options = ",".join(headers.getall("Connection", ())).lower().split(",")
+    return "Transfer-Encoding" in headers or "close" in [option.strip(" \t") for option in options]
+
+
 class Framing:
     """Stands in for aiohttp's parser on a connection, for the answer to one request.
 
@@ -173,6 +179,8 @@ class Framing:
 
     def _begin_body(self, head: Any, body: aiohttp.StreamReader) -> None:
         self._body = body
+        if head.version < (1, 1) and _is_last(head.headers):
+            self._line.force_close()
         if body.is_eof() or head.code in (204, 304):
             self._state = _DONE
             self._give_up_unsent()
@@ -182,8 +190,6 @@ class Framing:
             self._fail("the transfer coding of the answer is not known here")
         elif chunked:
             self._state = _CHUNKS
-            if head.version < (1, 1):
-                self._line.force_close()  # HTTP/1.0 knows no chunks, nor perhaps something on the way (RFC 9112, 6.1)
         elif (length := head.headers.get("Content-Length")) is not None:
             self._state = _LENGTH
             self._left = int(length)
