@@ -73,6 +73,7 @@ WHOLE = {
 
 REFUSED = {
     "a bare CR in a field": OK + b"X: a\rb\r\n" + LENGTH + b"\r\none",
+    "a NUL in the reason": b"HTTP/1.1 200 O\0K\r\n" + LENGTH + b"\r\none",
     "a NUL in a field": OK + b"X: a\0b\r\n" + LENGTH + b"\r\none",
     "a space before the colon": OK + b"X : a\r\n" + LENGTH + b"\r\none",
     "a space behind a coding's name": OK + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNKS,

@@ -140,13 +140,16 @@ class Framing:
             data = data[end:]
             if not messages:
                 continue
-            status = messages[0][0].code
-            if len(messages[0][0].raw_headers) > MAX_FIELDS:
+            head = messages[0][0]
+            status = head.code
+            if len(head.raw_headers) > MAX_FIELDS:
                 raise BadHttpMessage("the answer has too many header fields")
-            if _BLANK_BEHIND.search(b":".join([*[name for name, _ in messages[0][0].raw_headers], b""])):
+            if _BLANK_BEHIND.search(b":".join([*[name for name, _ in head.raw_headers], b""])):
                 # Of just those fields that frame an answer the parser takes this, and does not know their names then.
                 raise BadHttpMessage("there is white space behind the name of a header field")
-            if upgraded or found < 0 or status == 101 or messages[0][0].version < (1, 0):
+            if "\0" in head.reason:
+                raise BadHttpMessage("the status line holds NUL")
+            if upgraded or found < 0 or status == 101 or head.version < (1, 0):
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
                 self._heads = None
