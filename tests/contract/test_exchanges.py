@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import threading
 import weakref
 from typing import Any
 
 import pytest
 from raw_server import Peer, RawServer, head, plain
 
-from aichatfree import Client, Deadline, Request, RequestTimeoutError, StreamInterruptedError, Timeout
+from aichatfree import (
+    AIChatFreeError,
+    AsyncClient,
+    Client,
+    Deadline,
+    Request,
+    RequestTimeoutError,
+    StreamInterruptedError,
+    Timeout,
+)
 from aichatfree.testing import Reply, ScriptedServer, Stall
 
 HOUR = 3600.0
@@ -160,6 +171,71 @@ def test_a_child_gives_no_connection_of_its_parent_to_another_call(
 def test_a_head_that_says_close_is_obeyed(face: Any) -> None:
     """Though the server leaves the connection open."""
     with RawServer(lambda peer: peer.sock.sendall(head("Connection: close", "Content-Length: 2") + b"ok")) as server:
+        client = face.client(server.url, max_retries=0)
+        assert [face.generate(client), face.generate(client)] == ["ok", "ok"]
+        assert server.connections == 2
+
+
+GIVEN_UP = {
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "content where there can be none": b"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",
+    "an encoding that is not known": b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+    "a reply that is too large": b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000,
+    "an error that is too large": b"HTTP/1.1 500 Oops\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000,
+}
+
+
+@pytest.mark.parametrize("name", GIVEN_UP)
+def test_an_answer_that_is_not_read_to_its_end_closes_its_connection(face: Any, name: str) -> None:
+    """Also where all of it has come."""
+    answers = [GIVEN_UP[name], plain(b"ok")]
+    with RawServer(lambda peer: peer.sock.sendall(answers.pop(0))) as server:
+        client = face.client(server.url, max_retries=0, max_reply_bytes=69_999)
+        with pytest.raises(AIChatFreeError):
+            face.generate(client)
+        assert face.generate(client) == "ok"
+        assert server.connections == 2
+
+
+def test_a_connection_is_not_closed_under_the_next_call() -> None:
+    """aiohttp gives it back as soon as an answer has come: another call may have it when that answer is given up."""
+    given_up = threading.Event()
+
+    def answer(peer: Peer) -> None:
+        if len(server.requests) == 1:
+            peer.sock.sendall(plain(b"first"))
+        else:
+            data = plain(b"second")
+            peer.sock.sendall(data[:-3])
+            given_up.wait(5)
+            peer.sock.sendall(data[-3:])
+
+    async def main() -> None:
+        async with AsyncClient(server.url, max_retries=0) as client:
+            async with client.stream("hi") as stream:
+                while not stream._control.exchange._content.is_eof():
+                    await asyncio.sleep(0)
+                other = asyncio.create_task(client.generate("hi"))
+                while len(server.requests) < 2:
+                    await asyncio.sleep(0.001)
+            given_up.set()
+            assert await other == "second"
+
+    with RawServer(answer) as server:
+        asyncio.run(main())
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nProxy-Connection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_what_closes_a_connection(face: Any, head: bytes) -> None:
+    with RawServer(lambda peer: peer.sock.sendall(head)) as server:
         client = face.client(server.url, max_retries=0)
         assert [face.generate(client), face.generate(client)] == ["ok", "ok"]
         assert server.connections == 2

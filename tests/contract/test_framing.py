@@ -73,6 +73,7 @@ WHOLE = {
 
 REFUSED = {
     "a bare CR in a field": OK + b"X: a\rb\r\n" + LENGTH + b"\r\none",
+    "a NUL in the reason": b"HTTP/1.1 200 O\0K\r\n" + LENGTH + b"\r\none",
     "a NUL in a field": OK + b"X: a\0b\r\n" + LENGTH + b"\r\none",
     "a space before the colon": OK + b"X : a\r\n" + LENGTH + b"\r\none",
     "a space behind a coding's name": OK + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNKS,
@@ -100,6 +101,12 @@ REFUSED = {
     "an empty length": OK + b"Content-Length: \r\n\r\none",
     "a length of 20 digits": OK + b"Content-Length: 99999999999999999999\r\n\r\none",
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "a length with a sign where there is no body": b"HTTP/1.1 304 Not Modified\r\nContent-Length: +3\r\n\r\n",
+    "two lengths where there is no body": b"HTTP/1.1 204 No Content\r\n" + LENGTH + LENGTH + b"\r\n",
+    "a coding and a length where there is no body": b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n"
+    + LENGTH
+    + b"\r\n",
+    "a version before HTTP had heads": b"HTTP/0.9 200 OK\r\n" + LENGTH + b"\r\none",
     "a version of its own": b"HTTP/1.2 200 OK\r\n" + LENGTH + b"\r\none",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n" + LENGTH + b"\r\none",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n" + LENGTH + b"\r\none",
@@ -163,6 +170,26 @@ def test_what_is_not_http_is_refused_at_once(face: Any, greeting: bytes) -> None
         outcome = face.stream(face.client(server.url, max_retries=0, timeout=2))
     assert isinstance(outcome.error, ConnectError), outcome.error
     assert "HTTP" in str(outcome.error)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "no body" in name or "before HTTP" in name])
+def test_what_is_refused_is_no_answer(face: Any, name: str) -> None:
+    with ended(REFUSED[name]) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0))
+    assert isinstance(outcome.error, ConnectError)
+
+
+def test_a_fold_of_nothing_is_no_space(face: Any) -> None:
+    with ended(OK + b"X:\r\n a\r\n" + LENGTH + b"\r\none") as server:
+        assert face.stream(face.client(server.url, max_retries=0)).stream.headers["x"] == "a"
+
+
+@pytest.mark.parametrize("length", ["0" * 30 + "3", "1" + "0" * 18])
+def test_long_lengths(face: Any, length: str) -> None:
+    with ended(OK + f"Content-Length: {length}\r\n\r\none".encode()) as server:
+        outcome = face.stream(face.client(server.url, max_retries=0))
+    assert outcome.text == "one"
+    assert (outcome.error is None) == length.endswith("3")
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -252,6 +279,41 @@ def test_what_breaks_off_in_a_session_of_the_users(name: str, split: bool) -> No
     with breaking(name, split) as server:
         asyncio.run(main(server.url))
         assert len(server.heads) == 1  # what has reached the caller is not asked for again
+
+
+SESSIONS = {
+    "closed behind its length": (b"Connection: close\r\n" + LENGTH, [b"on", b"e"], "one"),
+    "cut amid a size": (b"Transfer-Encoding: chunked\r\n", [b"3\r\none\r\n0"], None),
+    "cut behind the last size": (b"Transfer-Encoding: chunked\r\n", [b"3\r\none\r\n0\r\n"], None),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_end_of_a_body_in_a_session_of_the_users(face: Any, name: str) -> None:
+    """http.client closes a connection behind a length, and takes the end of one for that of a line."""
+    fields, pieces, whole = SESSIONS[name]
+
+    def answer(peer: Peer) -> None:
+        peer.send(OK + fields + b"\r\n")
+        for piece in pieces:
+            peer.send(piece)
+        peer.finish()
+
+    async def by_aiohttp(url: str) -> Any:
+        async with aiohttp.ClientSession() as session:
+            return await AsyncClient(url, max_retries=0, session=session).generate("hi")
+
+    def by_requests(url: str) -> Any:
+        with requests.Session() as session:
+            return Client(url, max_retries=0, session=session).generate("hi")
+
+    with Peers(answer) as server:
+        if whole is not None:
+            assert face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url)) == whole
+        else:
+            with pytest.raises(StreamInterruptedError) as caught:
+                face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url))
+            assert caught.value.partial == "one"
 
 
 def test_a_connection_that_a_session_has_used_before() -> None:

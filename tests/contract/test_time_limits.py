@@ -242,6 +242,23 @@ def test_what_came_before_the_limit_of_all_is_given_out(face: Any, tls: Any, sec
         face.run(lambda: reader.read(stream), lambda: reader.aread(stream))
 
 
+def test_a_head_and_nothing_more_in_a_session_of_the_users(face: Any) -> None:
+    """What the connection waits for then is the first byte, in both clients."""
+
+    async def by_aiohttp(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            await aichatfree.AsyncClient(url, session=session, timeout=0.1, max_retries=0).generate("hi")
+
+    def by_requests(url: str) -> None:
+        with requests.Session() as session:
+            aichatfree.Client(url, session=session, timeout=0.1, max_retries=0).generate("hi")
+
+    with RawServer(lambda peer: peer.sock.sendall(head("Content-Length: 3"))) as server:
+        with pytest.raises(RequestTimeoutError) as caught:
+            face.run(lambda: by_requests(server.url), lambda: by_aiohttp(server.url))
+    assert caught.value.phase == "first_byte"
+
+
 def test_the_same_through_a_session_of_the_users() -> None:
     reader = SlowReader()
     with RawServer(reader.answer) as server, requests.Session() as session:

@@ -230,6 +230,7 @@ def test_a_web_page_where_a_reply_should_be(content_type: str) -> None:
     reader = answered(Bench(), 200, content_type=content_type)
     with pytest.raises(APIError, match=r"HTTP 200 .*is base_url right \(http://h:3000/api/generate\)\?"):
         reader.feed(b"<!doctype html><title>Parked</title>")
+        reader.finish()
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json", ""])

@@ -247,8 +247,27 @@ def test_a_web_page_is_no_reply(page: str) -> None:
         given, error = read(reply(page=web_page), pieces)
         assert not given
         assert type(error) is APIError
-        assert page.startswith(error.body)
-        assert error.body
+        assert error.body == page
+
+
+def test_a_web_page_is_read_to_its_end_or_to_a_limit() -> None:
+    """However it is split: what it is called, stands behind its beginning."""
+    body = b"<html>" + b"x" * 100_000
+    for size in (10, 5000, len(body)):
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        for most, kept in ((10**6, 65_536), (10_000, 10_000)):
+            reader = reply(most, page=web_page)
+            _, error = read(reader, pieces)
+            assert isinstance(error, APIError)
+            assert error.body == body[:kept].decode()
+            assert reader.bytes_received == 0
+
+
+def test_a_web_page_that_broke_off_is_one() -> None:
+    reader = reply(page=web_page)
+    assert reader.feed(b"<html>") == ""
+    with pytest.raises(APIError, match="web page"):
+        reader.flush(StreamInterruptedError("cut"))
 
 
 NO_PAGES = ["<!doct", "<htm", " ", "<p>no page</p>", "Use <html> as the root.", "<!doctype htmx"]

@@ -63,7 +63,7 @@ class AiohttpExchange:
     _response: aiohttp.ClientResponse | None = None
     _content: Any = None
     _read_some: Callable[[], Any] | None = None
-    _read = 0
+    _read = _turn = 0
     _watch: Watch | None = None
     _ended: AIChatFreeError | None = None
     """What ended the exchange from here: a limit, or a hook that is not called."""
@@ -98,6 +98,7 @@ class AiohttpExchange:
         if not isinstance(connection.protocol, Handler):
             adopt(connection)
         protocol = self._protocol = connection.protocol
+        self._turn = getattr(protocol, "turn", 0)
         if connection.transport is not None:
             self._reused = self._held.hold(connection.transport)
         self.check_idle()
@@ -170,12 +171,10 @@ class AiohttpExchange:
                 raise self._ended
             response = await self._carrier.post(self.request, self.deadline, held)
         except FOREIGN_ERRORS as error:
-            answer = answer_of(error) if held is None else None
-            if answer is None:
-                failure = self._translate(error)
+            if held is None and (answer := answer_of(error)) is not None:
+                self.status, self.headers = answer.status, read_fields(answer.headers)
             else:
-                self.status = answer.status
-                self.headers = read_fields(answer.headers)
+                failure = self._translate(error)
         except AIChatFreeError as error:
             failure = error
         except asyncio.CancelledError:
@@ -201,8 +200,7 @@ class AiohttpExchange:
 
     async def _take(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.status = response.status
-        self.headers = read_fields(response.headers)
+        self.status, self.headers = response.status, read_fields(response.headers)
         self._content, self._read_some = await reader_of(response)
         if self._connection is None and (connection := getattr(response, "connection", None)) is not None:
             watch(connection)
@@ -302,6 +300,8 @@ class AiohttpExchange:
         self._cut()
         if self._connection is not None:  # not sooner: what writes the request would find it empty
             self._connection.close()
+            if self._held and self._held.owns_connector and getattr(self._protocol, "turn", -1) == self._turn:
+                self._protocol.abort()  # aiohttp has given it back as the answer ended, though nobody has read that
         self._response = self._connection = None
 
     def _translate(self, error: BaseException) -> AIChatFreeError:

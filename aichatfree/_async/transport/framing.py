@@ -67,6 +67,12 @@ def is_chunked(headers: Mapping[str, str]) -> bool | None:
     return False if codings in ([], ["identity"]) else None
 
 
+def _is_last(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether an answer of HTTP/1.0 ends its connection, though it says keep-alive (RFC 9112, 6.1 and 9.3)."""
+    options = ",".join(headers.getall("Connection", ())).lower().split(",")
+    return "Transfer-Encoding" in headers or "close" in [option.strip(" \t") for option in options]
+
+
 class Framing:
     """Stands in for aiohttp's parser on a connection, for the answer to one request.
 
@@ -134,13 +140,16 @@ class Framing:
             data = data[end:]
             if not messages:
                 continue
-            status = messages[0][0].code
-            if len(messages[0][0].raw_headers) > MAX_FIELDS:
+            head = messages[0][0]
+            status = head.code
+            if len(head.raw_headers) > MAX_FIELDS:
                 raise BadHttpMessage("the answer has too many header fields")
-            if _BLANK_BEHIND.search(b":".join([*[name for name, _ in messages[0][0].raw_headers], b""])):
+            if _BLANK_BEHIND.search(b":".join([*[name for name, _ in head.raw_headers], b""])):
                 # Of just those fields that frame an answer the parser takes this, and does not know their names then.
                 raise BadHttpMessage("there is white space behind the name of a header field")
-            if upgraded or found < 0 or status == 101:
+            if "\0" in head.reason:
+                raise BadHttpMessage("the status line holds NUL")
+            if upgraded or found < 0 or status == 101 or head.version < (1, 0):
                 raise BadHttpMessage("the answer is not one to this request")
             if status >= 200:
                 self._heads = None
@@ -173,6 +182,8 @@ class Framing:
 
     def _begin_body(self, head: Any, body: aiohttp.StreamReader) -> None:
         self._body = body
+        if head.version < (1, 1) and _is_last(head.headers):
+            self._line.force_close()
         if body.is_eof() or head.code in (204, 304):
             self._state = _DONE
             self._give_up_unsent()

@@ -57,6 +57,13 @@ class Watched(ResponseHandler):
 
     ended = False
     """The other end has said that nothing more comes: under TLS too, where anybody on the way could cut it short."""
+    turn = 0
+    """How many requests it has been given to, since it is watched."""
+
+    def set_response_params(self, **options: Any) -> None:
+        """Prepare for an answer, to whomever's request."""
+        self.turn += 1
+        super().set_response_params(**options)
 
     def eof_received(self) -> None:
         """The other end sends nothing more."""

@@ -73,6 +73,7 @@ class ReplyReader:
         self._room = max_bytes
         self._in_band_errors, self._first_letters, self._longest = _prepare(tuple(in_band_errors))
         self._web_page = web_page
+        self._page: FailureReader | None = None
         self._inflater = inflater
         self._opening = ""
         self._held = ""
@@ -93,14 +94,17 @@ class ReplyReader:
         if len(data) > self._room:
             data = data[: self._room + 1]  # how much more has come with it, is chance, and is not to be counted
         self._room -= len(data)
+        text = self._decode(data if self._room >= 0 else data[: self._room])
+        if self._web_page is not None:
+            text = self._sniff(text, self._web_page)
+        if self._page is not None:
+            self._page.feed(text.encode())
+            return "" if self._room >= 0 and fault is None else self._page.finish()
         if self._room < 0:
-            self._held += self._decode(data[: self._room])
+            self._held += text
             raise ReplyTooLargeError(
                 f"the reply is larger than {self._max_bytes} bytes: raise max_reply_bytes if that is expected"
             )
-        text = self._decode(data)
-        if self._web_page is not None:
-            text = self._sniff(text, self._web_page)
         text = self._release(text) if text else ""
         if fault is not None:
             self._held = text + self._held
@@ -113,7 +117,10 @@ class ReplyReader:
         Raises:
             StreamInterruptedError: The body ended with an in-band error, or before its compression.
             EmptyReplyError: There was no text at all.
+            APIError: The body was a web page.
         """
+        if self._page is not None:
+            return self._page.finish()
         if self._inflater is not None:
             self._inflater.finish()
         text = self._opening + self._held + self._decode(b"", True)
@@ -127,15 +134,20 @@ class ReplyReader:
 
     @property
     def bytes_received(self) -> int:
-        """Decoded bytes fed so far."""
-        return self._max_bytes - self._room
+        """Decoded bytes of the reply fed so far; a web page is none."""
+        return self._max_bytes - self._room if self._page is None else 0
 
     def flush(self, error: AIChatFreeError) -> str:
         """The text held back; an incomplete character is not emitted.
 
         Where the connection was cut right behind an in-band error, the server has said why, and those words are no
         text either.
+
+        Raises:
+            APIError: The body was a web page, as far as it came.
         """
+        if self._page is not None:
+            return self._page.flush(error)
         text, self._opening, self._held = self._opening + self._held, "", ""
         cut = type(error) is StreamInterruptedError and not error.in_band and not error.by_caller
         if cut and not self._decoder.getstate()[0]:  # else there is more than those words, if less than a character
@@ -174,8 +186,9 @@ class ReplyReader:
         self._opening += text
         start = self._opening.lstrip("\ufeff \t\r\n").lower()
         if start.startswith(_PAGE_STARTS):
-            page, self._opening = self._opening.encode()[:MAX_BODY_BYTES], ""
-            raise web_page(page)
+            self._page = FailureReader(web_page)  # what it is called, may stand further down
+            page, self._opening, self._web_page = self._opening, "", None
+            return page
         if len(self._opening) < _LONGEST_OPENING and any(page.startswith(start) for page in _PAGE_STARTS):
             return ""
         text, self._opening, self._web_page = self._opening, "", None

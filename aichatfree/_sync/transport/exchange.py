@@ -140,6 +140,7 @@ class RequestsExchange:
         self.headers = response.raw.headers if own else headers_of(response)
         if self.incoming is None:
             self._held = [response.raw]
+            self.deadline.begin("first_byte")  # it was not told of its connection
 
     def __iter__(self) -> Iterator[bytes]:
         """The body as it arrives; if it is compressed, so are these bytes."""

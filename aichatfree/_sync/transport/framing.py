@@ -16,7 +16,7 @@ from ..._core.wire.chunks import MAX_FIELDS
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[01]|2\.0) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _PROTOCOL = b"HTTP/"
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LENGTH = re.compile(r"[0-9]{1,18}")
+_LENGTH = re.compile(r"0*[0-9]{1,19}")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n")
 _INTERIM_BEGUN = b"HTTP/1.1 1"
 
@@ -94,7 +94,7 @@ def _read_fields(lines: Iterable[bytes]) -> Fields:
             if not fields:
                 raise http.client.HTTPException("the first line of the headers is folded")
             name, value = fields[-1]
-            fields[-1] = (name, f"{value} {_text(line.strip(_OWS))}")
+            fields[-1] = (name, f"{value} {_text(line.strip(_OWS))}".strip(" "))
             continue
         key, colon, rest = line.partition(b":")
         if not colon or not _NAME.fullmatch(key):
@@ -124,21 +124,21 @@ def framing_of(head: Head) -> Framing:
     """
     codings = [coding.lower() for coding in head.values("transfer-encoding")]
     lengths = head.values("content-length")
-    options = {option.lower() for option in head.values("connection")}
+    options = {option.lower() for option in head.values("connection") + head.values("proxy-connection")}
     keeps = "close" not in options and (head.version > 10 or "keep-alive" in options)
-    if head.status < 200 or head.status in (204, 304):
+    if head.status < 200:
         return Framing(False, 0, keeps and head.status != 101)
     if codings and lengths:
         raise http.client.HTTPException("there is a Transfer-Encoding as well as a Content-Length")
+    if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0])):
+        raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)!r}")
+    if head.status in (204, 304):
+        return Framing(False, 0, keeps)
     if codings and set(codings) != {"identity"}:
         if codings[-1] != "chunked" or codings.count("chunked") > 1 or not {"chunked", "identity"}.issuperset(codings):
             return Framing(False, None, False, ", ".join(head.values("transfer-encoding")))
         return Framing(True, None, keeps and head.version > 10)
-    if not lengths:
-        return Framing(False, None, False)
-    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-        raise http.client.HTTPException(f"the Content-Length is {', '.join(lengths)!r}")
-    return Framing(False, int(lengths[0]), keeps)
+    return Framing(False, int(lengths[0]), keeps) if lengths else Framing(False, None, False)
 
 
 def without_interim(data: bytes) -> tuple[bytes, bool]:

@@ -202,11 +202,15 @@ def body_of(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
         return
     raw: Any = response.raw
     read = _read_of(raw)
+    if framing is not None and framing.chunked and raw._original_response.fp is not None:
+        read = _strictly(read, raw._original_response)
     sock = _socket_of(raw)
     if framing is not None and not framing.chunked and framing.length is None and hasattr(sock, "suppress_ragged_eofs"):
         sock.suppress_ragged_eofs = False  # the end of the connection is to say that it is the end, and not a cut
     while True:
-        if deadline.expired():
+        if sock is not None and sock.fileno() < 0:
+            sock = None  # http.client closes it behind the last byte, if the server does
+        elif deadline.expired():
             last, whole = _read_the_last(read, sock) if sock is not None else (b"", False)
             if last:
                 yield last
@@ -240,6 +244,34 @@ def _read_of(raw: Any) -> Callable[[int], bytes]:
     if isinstance(raw, BaseHTTPResponse):
         return partial(raw.read1, decode_content=False)
     return getattr(raw, "read1", None) or raw.read  # type: ignore[no-any-return]  # a stand-in, as vcrpy's
+
+
+class _Lines:
+    """What http.client reads an answer from, with the last line that it has read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = line = self._file.readline(limit)
+        return line  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _strictly(read: Callable[[int], bytes], original: Any) -> Callable[[int], bytes]:
+    """``read``, of a body in chunks: http.client takes the end of the connection for that of any line, as of a "0a"."""
+    lines = original.fp = _Lines(original.fp)
+
+    def read_strictly(size: int) -> bytes:
+        data = read(size)
+        if not data and lines.last not in (b"\r\n", b"\n"):
+            raise http.client.IncompleteRead(b"")
+        return data
+
+    return read_strictly
 
 
 def _socket_of(raw: Any) -> Any:
