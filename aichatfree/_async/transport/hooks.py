@@ -57,13 +57,6 @@ class Watched(ResponseHandler):
 
     ended = False
     """The other end has said that nothing more comes: under TLS too, where anybody on the way could cut it short."""
-    turn = 0
-    """How many requests it has been given to, since it is watched."""
-
-    def set_response_params(self, **options: Any) -> None:
-        """Prepare for an answer, to whomever's request."""
-        self.turn += 1
-        super().set_response_params(**options)
 
     def eof_received(self) -> None:
         """The other end sends nothing more."""
@@ -103,6 +96,8 @@ class Watched(ResponseHandler):
 class Handler(Watched):
     """The same, with the framing of this library."""
 
+    turn = 0
+    """How many requests it has been given to, ours or not, since it was adopted."""
     _reads_more = False
     _poll: Callable[[int], object] | None = None
 
@@ -117,6 +112,7 @@ class Handler(Watched):
 
     def set_response_params(self, **options: Any) -> None:
         """Prepare for an answer."""
+        self.turn += 1
         early, self._tail = self._tail, b""  # what the server said before it was asked, such as "overloaded"
         super().set_response_params(**options)
         if hasattr(self._parser, "feed_data"):  # else it is complained of where that closes the connection
