@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -49,6 +50,33 @@ def test_the_page_has_every_case() -> None:
     assert "not measured" not in text.lower()
     assert "Not everything that this needs was measured" not in text
     assert "</svg>" in (ROOT / "docs" / page.PLOT).read_text("utf-8")
+
+
+README_ROWS = {
+    "one short reply": "short",
+    "20 pieces": "pieces_20",
+    "2,000 pieces at once": "pieces_2000",
+    "2,000 pieces, each a read of its own": "trickle_2000",
+    "10 MB, the text kept": "large",
+    "a history of 99 messages of 2 kB each": "history",
+    "a conversation's turn after those": "conversation",
+    "1,000 streams at once, each piece": "streams_1000",
+    "`map` of 5,000 prompts, each": "map_5000",
+    "import, in a fresh interpreter": "import",
+}
+
+
+def test_the_readme_has_the_figures_of_the_page() -> None:
+    text = (ROOT / "docs" / page.PAGE).read_text("utf-8")
+    shown = {}
+    for case, rows in re.findall(r"^\| `(\w+)` \|.*\n((?:\|  \|.*\n)+)", text, re.MULTILINE):
+        ratios = re.findall(r"^\|  \| (Async)?(?:Client|Conversation)\b[^|]*\|[^|]*\| ([^|,]+\))", rows, re.MULTILINE)
+        shown[case] = dict(ratios)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for title, case in README_ROWS.items():
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| {title} |")]
+        sync, asynchronous = [cell.strip().partition(",")[0] for cell in row.split("|")[2:4]]
+        assert {"": sync, "Async": asynchronous} == {"": "", **shown[case]}, title
 
 
 def test_quick_cases_are_the_same_ones() -> None:
