@@ -41,7 +41,7 @@ def chat(system: str | None, go_on: bool, resume: str | None, no_log: bool, plai
     """
     if go_on and resume is not None:
         raise Refusal("--continue and --resume are two ways to go on: give one of them")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not at_terminal():
         raise Refusal("chat needs a terminal to type at: in a script or a pipe, use aichatfree ask")
     system = None if system is None else read_argument(system)
     with settings.client() as client:
@@ -57,6 +57,11 @@ def chat(system: str | None, go_on: bool, resume: str | None, no_log: bool, plai
         with typing_unseen(keys=True):  # between two messages, too, keys are kept for the line editor
             converse(session)
     return 0
+
+
+def at_terminal() -> bool:
+    """Whether there is a terminal to read from, and to write to."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def converse(session: Chat) -> None:
@@ -87,4 +92,6 @@ def converse(session: Chat) -> None:
         except Refusal as error:
             complain(error.message)
         except OSError as error:
+            if not at_terminal():
+                raise  # it has gone, and the signal that says so is ignored, as under nohup
             complain(os_words(error))

@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pexpect
+import psutil
 import pytest
 
 from aichatfree.testing import Pause, Reply, ScriptedServer
@@ -115,6 +117,28 @@ def test_a_signal_a_moment_before_the_wait_for_a_password(aichatfree: Command, n
         program.expect(pexpect.EOF)
         assert b"Traceback" not in program.before
     assert program.exitstatus == 128 + number
+
+
+@pytest.mark.parametrize("at", ["prompt", "reply"])
+def test_a_terminal_that_goes_though_its_signal_is_ignored(aichatfree: Command, half: ScriptedServer, at: str) -> None:
+    program = pexpect.spawn(
+        sys.executable, ["-m", "aichatfree", "chat"], env=aichatfree.env, timeout=20, ignore_sighup=True
+    )
+    try:
+        program.expect("This is a chat")
+        program.expect(">")  # the prompt
+        if at == "reply":
+            half.enqueue(Reply(["Half a reply", Pause(1), " and the rest."]))
+            program.send("Hello" + ENTER)
+            program.expect("Half a reply")
+        os.close(program.child_fd)
+        process = psutil.Process(program.pid)
+        with suppress(psutil.NoSuchProcess):
+            process.wait(20)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(program.pid, signal.SIGKILL)
+        program.closed = True
 
 
 @pytest.mark.parametrize("times", [2, 3, 10])
