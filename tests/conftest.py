@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CE
 
 # Hundreds of processes are started by the tests: each would compile the package anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Started in the background or under nohup, these are ignored, and would be by each command that a test starts.
+for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)
