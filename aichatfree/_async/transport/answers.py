@@ -15,9 +15,11 @@ def read_fields(headers: Any) -> Headers:
     """Header fields: each is UTF-8, as aiohttp reads them, or else Latin-1."""
     if not headers:
         return Headers()
-    if "".join(headers.values()).isascii():  # as nearly always
+    values = "\r".join([*headers.values(), ""])
+    if values.isascii() and " \r" not in values and "\t\r" not in values:  # as nearly always
         return Headers(headers.items())
-    return Headers((name, _decoded(value)) for name, value in headers.items())
+    # Older parsers of aiohttp's leave the blanks at the end of a field.
+    return Headers((name, _decoded(value).strip(" \t")) for name, value in headers.items())
 
 
 def _decoded(value: str) -> str:
