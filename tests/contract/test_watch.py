@@ -155,6 +155,15 @@ async def test_many_streams_have_one_timer() -> None:
                 await stream.aclose()
 
 
+@in_a_loop
+async def test_a_client_that_was_closed_leaves_no_timer() -> None:
+    with ScriptedServer() as server:
+        for _ in range(5):
+            async with AsyncClient(server.url) as client:
+                await client.generate("hi")
+    assert [timer for timer in timers() if "Watch" in repr(timer)] == []
+
+
 @pytest.mark.parametrize("order", [(0.1, 0.3), (0.3, 0.1)])
 @in_a_loop
 async def test_calls_at_once_have_each_its_own_limit(order: tuple[float, float]) -> None:

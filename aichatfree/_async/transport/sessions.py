@@ -121,6 +121,7 @@ class LoopSession:
 
     def _abort(self) -> None:
         self.session.detach()
+        self.watch.rest()
         if self.owns_connector:
             for transport in list(self._transports):
                 transport.abort()  # not as TLS would, which waits for the other end, nor after all that is unsent

@@ -40,6 +40,12 @@ class Watch:
         """It waits no more. The timer goes on: it serves whoever comes next."""
         self._due.pop(waiting, None)
 
+    def rest(self) -> None:
+        """Nobody comes next: the timer ends, unless somebody waits."""
+        if self._timer is not None and not self._due:
+            self._timer.cancel()
+            self._timer, self._next = None, math.inf
+
     def _wake(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
