@@ -192,6 +192,7 @@ def _read_password(value: object) -> str | None:
 
 
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 
 
 def _read_headers(value: object) -> Mapping[str, str]:
@@ -202,7 +203,7 @@ def _read_headers(value: object) -> Mapping[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not re.fullmatch(_NAME, name):
             raise InvalidRequestError(f"headers has the name {name!r}, which is not an HTTP header name")
-        if not isinstance(text, str) or any(ord(c) > 255 or (ord(c) < 32 and c != "\t") for c in text):
+        if not isinstance(text, str) or re.fullmatch(_VALUE, text) is None:
             raise InvalidRequestError(f"headers[{name!r}] must be a str of Latin-1 without control characters")
         if name.lower() in ("content-length", "transfer-encoding"):
             raise InvalidRequestError(f"headers may not set {name}: it follows from the request's body")

@@ -92,6 +92,7 @@ def _normal_netloc(url: SplitResult) -> str:
     """User, host and port as a browser writes them: servers compare ``Origin`` with their own address by the letter."""
     host = url.hostname or ""
     if ":" in host:
+        host.encode("ascii")  # a zone is written into headers as it is
         host = f"[{host}]"
     elif host.isascii():
         host.encode("idna")  # no label is empty or too long
