@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import time
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from aichatfree import AsyncClient, RequestTimeoutError, Timeout
-from aichatfree._async.transport.watch import Watch
+from aichatfree._async.transport.watch import SECONDS_EACH, Watch, watch_of
 from aichatfree.testing import Reply, ScriptedServer, Stall
 
 
@@ -33,8 +37,44 @@ class Waiting:
         self._then = then
 
     def look(self) -> None:
-        self.looked.append(asyncio.get_running_loop().time())
+        self.looked.append(time.monotonic())
         self._then()
+
+
+class Moment(float):
+    """Now. To compare it with another time takes as long as ``meanwhile``."""
+
+    meanwhile: Callable[[], object]
+
+    def __ge__(self, other: float) -> bool:
+        self.meanwhile()
+        return super().__ge__(other)
+
+
+class Clock:
+    """What a watch needs of a loop, in a time of its own."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._meanwhile = meanwhile
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self.now = 0.0
+        self.wakes = 0
+
+    def time(self) -> float:
+        moment = Moment(self.now)
+        moment.meanwhile = self._meanwhile
+        return moment
+
+    def call_at(self, when: float, callback: Callable[[], None], *, context: object) -> Any:
+        timer = when, callback
+        self._timers.append(timer)
+        return SimpleNamespace(cancel=lambda: self._timers.remove(timer))
+
+    def run(self) -> None:
+        while self._timers:
+            self.now, callback = self._timers.pop(self._timers.index(min(self._timers)))
+            self.wakes += 1
+            callback()
 
 
 def timers() -> list[Any]:
@@ -118,6 +158,28 @@ async def test_one_that_fails_does_not_stop_the_others() -> None:
     assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
 
 
+def test_thousands_are_not_all_asked_for_each_of_them() -> None:
+    clock: Any = Clock()
+    watch = Watch(clock)
+    looked: list[float] = []
+    for number in range(2000):
+        watch.begin(Waiting(lambda: looked.append(clock.now)), 1 + number / 10_000)
+    clock.run()
+    assert clock.wakes < 200
+    assert len(looked) == 2000
+    assert all(now - (1 + number / 10_000) <= SECONDS_EACH * 2000 for number, now in enumerate(looked))
+
+
+def test_another_thread_may_end_its_own_meanwhile() -> None:
+    others = [Waiting() for _ in range(3)]
+    clock: Any = Clock(lambda: watch.end(others.pop()) if others else None)
+    watch = Watch(clock)
+    for each in [*others, waiting := Waiting()]:
+        watch.begin(each, 1)
+    clock.run()
+    assert len(waiting.looked) == 1
+
+
 def test_it_keeps_nothing_alive() -> None:
     class Large:
         pass
@@ -141,6 +203,21 @@ def test_it_keeps_nothing_alive() -> None:
     asyncio.run(main())
 
 
+def test_a_loop_has_one_and_leaves_nothing_behind() -> None:
+    async def call() -> weakref.ref[Waiting]:
+        loop, waiting = asyncio.get_running_loop(), Waiting()
+        watch_of(loop).begin(waiting, 60)
+        assert watch_of(loop) is watch_of(loop)
+        return weakref.ref(waiting)
+
+    loop = asyncio.new_event_loop()
+    waiting = loop.run_until_complete(call())
+    loop.close()
+    del loop
+    gc.collect()
+    assert waiting() is None
+
+
 @in_a_loop
 async def test_many_streams_have_one_timer() -> None:
     with ScriptedServer() as server:
@@ -162,6 +239,22 @@ async def test_a_client_that_was_closed_leaves_no_timer() -> None:
             async with AsyncClient(server.url) as client:
                 await client.generate("hi")
     assert [timer for timer in timers() if "Watch" in repr(timer)] == []
+
+
+@pytest.mark.parametrize("borrowed", ["nothing", "session", "connector"])
+@in_a_loop
+async def test_a_client_for_each_call_leaves_no_timers(borrowed: str) -> None:
+    with ScriptedServer() as server:
+        async with AsyncExitStack() as stack:
+            options: dict[str, Any] = {}
+            if borrowed == "session":
+                options["session"] = await stack.enter_async_context(aiohttp.ClientSession())
+            if borrowed == "connector":
+                options["connector"] = await stack.enter_async_context(aiohttp.TCPConnector())
+            for _ in range(10):
+                async with AsyncClient(server.url, **options) as client:
+                    await client.generate("hi")
+            assert len(timers()) <= 2
 
 
 @pytest.mark.parametrize("order", [(0.1, 0.3), (0.3, 0.1)])

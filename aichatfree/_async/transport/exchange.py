@@ -24,7 +24,7 @@ from .outgoing import current
 from .problems import FOREIGN_ERRORS, answer_of, connect_problem, words_of
 from .sessions import LoopSession
 from .waiting import Sender, is_running, raise_apart
-from .watch import Watch
+from .watch import Watch, watch_of
 
 
 class Carrier(Protocol):
@@ -32,10 +32,6 @@ class Carrier(Protocol):
 
     def session_for(self, url: str) -> LoopSession | None:
         """Our session in the running loop; None where the user passed one in."""
-
-    def watch_of(self, held: LoopSession | None) -> Watch:
-        """The clock of the running loop."""
-        ...
 
     async def post(self, request: Request, deadline: Deadline, held: LoopSession | None) -> aiohttp.ClientResponse:
         """Send a request and return the answer with its body unread."""
@@ -161,7 +157,7 @@ class AiohttpExchange:
         sender = self._sender = Sender(asyncio.current_task(self._loop))
         failure: AIChatFreeError | None = None
         response: aiohttp.ClientResponse | None = None
-        self._watch = self._carrier.watch_of(held)
+        self._watch = watch_of(self._loop)
         timer = self._limit_foreign() if held is None else None
         try:
             if held is not None:

@@ -21,7 +21,7 @@ from .outgoing import Request
 from .resolver import Resolver
 from .sockets import drop, generators_were_shut_down
 from .waiting import is_running
-from .watch import Watch
+from .watch import watch_of
 
 KEEP_ALIVE_SECONDS = 4.5
 """The real server closes an idle connection after 5 seconds; one that is older is not worth trying."""
@@ -50,7 +50,6 @@ class LoopSession:
     def __init__(self, make: MakeConnector, *, owns_connector: bool = True) -> None:
         check_hooks()
         self._loop = asyncio.get_running_loop()
-        self.watch = Watch(self._loop)
         self._process = os.getpid()
         self._transports: set[asyncio.WriteTransport] = set()
         self._many = 64
@@ -121,7 +120,7 @@ class LoopSession:
 
     def _abort(self) -> None:
         self.session.detach()
-        self.watch.rest()
+        watch_of(self._loop).rest()
         if self.owns_connector:
             for transport in list(self._transports):
                 transport.abort()  # not as TLS would, which waits for the other end, nor after all that is unsent

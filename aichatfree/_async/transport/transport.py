@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 import weakref
@@ -25,7 +24,6 @@ from .hooks import middlewares_of, session_options
 from .outgoing import LARGE_BODY
 from .sessions import KEEP_ALIVE_SECONDS, LoopSession, MakeConnector, Sessions, belongs_to, make_connector
 from .socks import SocksConnector
-from .watch import Watch
 
 MANY_ROUTES = 64
 """Origins whose routes are remembered: redirects and ``with_options(base_url=...)`` may lead to ever new ones."""
@@ -81,7 +79,6 @@ class AiohttpTransport:
         self._connector = connector
         self._network = Network(settings if session is None else settings.replace(trust_env=False))
         self._sessions = Sessions()
-        self._watch: Watch | None = None
         self._routes: dict[str, _Route] = {}
         weakref.finalize(self, self._sessions.dispose)
         self._route(settings.base_url)
@@ -122,15 +119,6 @@ class AiohttpTransport:
         if socks is not None:
             make = partial(SocksConnector, socks, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
         return self._sessions.get(socks, make)
-
-    def watch_of(self, held: LoopSession | None) -> Watch:
-        """The clock of the running loop, which is that of our session, if it is ours."""
-        if held is not None:
-            return held.watch
-        loop = asyncio.get_running_loop()
-        if self._watch is None or self._watch.loop is not loop:
-            self._watch = Watch(loop)
-        return self._watch
 
     async def post(self, request: Request, deadline: Deadline, held: LoopSession | None) -> aiohttp.ClientResponse:
         """Send a request and return the answer with its body unread."""

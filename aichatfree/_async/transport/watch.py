@@ -6,6 +6,11 @@ import asyncio
 import math
 from contextvars import Context
 from typing import Protocol
+from weakref import WeakValueDictionary
+
+SECONDS_EACH = 5e-6
+"""What a look at the clock may be late for each that waits: it asks them all when they are due, and is not to do that
+for every one of thousands, each of which is due at another time."""
 
 
 class Waiting(Protocol):
@@ -56,9 +61,24 @@ class Watch:
         self._timer, self._next = None, math.inf
         now = self.loop.time()
         try:
-            for waiting in [waiting for waiting, when in self._due.items() if when <= now]:
+            # Other threads may end theirs meanwhile: copy() is done before they can.
+            for waiting in [waiting for waiting, when in self._due.copy().items() if when <= now]:
                 if self._due.pop(waiting, None) is not None:
                     waiting.look()
         finally:
-            if self._due and (when := min(self._due.values())) < self._next:
+            earliest = now + SECONDS_EACH * len(self._due)
+            when = max(earliest, min(self._due.values(), default=math.inf))
+            if when < self._next:
                 self._wake(when)
+
+
+_watches: WeakValueDictionary[int, Watch] = WeakValueDictionary()
+"""By the id of its loop, which each keeps alive. Timers and calls keep it, and nothing else does."""
+
+
+def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
+    """The watch of a loop, whichever client asks: each one's own would leave a timer behind that is not due yet."""
+    watch = _watches.get(id(loop))
+    if watch is None:
+        watch = _watches[id(loop)] = Watch(loop)
+    return watch
