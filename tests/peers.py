@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import socket
 import ssl
 import struct
@@ -29,6 +30,17 @@ def chunked(*pieces: bytes, fields: tuple[str, ...] = ()) -> bytes:
 def sized(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
     """A whole answer with a Content-Length."""
     return head(status, f"Content-Length: {len(body)}", *fields) + body
+
+
+def damaged(data: bytes, how: str, at: int, dice: random.Random) -> bytes:
+    """``data``, cut at a place, or with one byte changed, put in or left out there; another word leaves it as it is."""
+    if how in ("cut", "reset"):
+        return data[:at]
+    if how == "flip":
+        return data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :]
+    if how == "insert":
+        return data[:at] + bytes([dice.randrange(256)]) + data[at:]
+    return data[:at] + data[at + 1 :] if how == "drop" else data
 
 
 class Peer:

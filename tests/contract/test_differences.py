@@ -27,7 +27,7 @@ import aiohttp
 import pytest
 import requests
 from faces import AsyncFace, SyncFace
-from peers import Peer, Peers, sized
+from peers import Peer, Peers, damaged, sized
 
 from aichatfree import AIChatFreeError, RetryPolicy
 
@@ -330,16 +330,7 @@ def make_answer(dice: random.Random, *, stalls: bool, borrowed: bool, once: bool
         damage = "nothing"
     if borrowed and damage in ("cut", "flip", "insert", "drop"):
         damage, at = "cut", max(data.index(top) + len(top), at)
-    if damage == "cut":
-        data = data[:at]
-    elif damage == "flip":
-        data = data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :]
-    elif damage == "insert":
-        data = data[:at] + bytes([dice.randrange(256)]) + data[at:]
-    elif damage == "drop":
-        data = data[:at] + data[at + 1 :]
-    elif damage == "nothing":
-        data = b""
+    data = b"" if damage == "nothing" else damaged(data, damage, at, dice)
     whole = damage == "none" and (sound or status[:3] in ("204", "304"))
     if not whole and end == "stay" and not stalls:
         end = "finish"  # else the client would wait for what never comes

@@ -12,7 +12,7 @@ import time
 from typing import Any, NamedTuple
 
 import pytest
-from peers import Peer, Peers, chunk, head, sized
+from peers import Peer, Peers, chunk, damaged, head, sized
 
 from aichatfree import AIChatFreeError
 
@@ -55,15 +55,7 @@ def make(dice: random.Random) -> Case:
     else:
         top, content = head("200 OK", "Connection: close", *encoding), body
     damage = dice.choice(["none", "none", "cut", "reset", "flip", "insert", "drop"])
-    at = dice.randrange(len(content))
-    if damage in ("cut", "reset"):
-        content = content[:at]
-    elif damage == "flip":
-        content = content[:at] + bytes([content[at] ^ 1 << dice.randrange(8)]) + content[at + 1 :]
-    elif damage == "insert":
-        content = content[:at] + bytes([dice.randrange(256)]) + content[at:]
-    elif damage == "drop":
-        content = content[:at] + content[at + 1 :]
+    content = damaged(content, damage, dice.randrange(len(content)), dice)
     return Case(text, framing, top + content, damage, split(top + content, dice))
 
 
