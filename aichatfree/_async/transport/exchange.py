@@ -94,15 +94,16 @@ class AiohttpExchange:
         if not isinstance(connection.protocol, Handler):
             adopt(connection)
         protocol = self._protocol = connection.protocol
-        self._turn = getattr(protocol, "turn", 0)
         if connection.transport is not None:
             self._reused = self._held.hold(connection.transport)
         self.check_idle()
         if not isinstance(protocol, Handler):
             if self._held.owns_connector:
                 raise unknown_aiohttp(f"connections are of {type(protocol).__name__}")
-        elif not protocol.framed:
-            protocol.frame()
+        else:
+            self._turn = protocol.turn
+            if not protocol.framed:
+                protocol.frame()
         if self._aborted or self._ended is not None:
             raise aiohttp.ClientConnectionError("the call was closed")
         self._begin("first_byte")
@@ -296,8 +297,9 @@ class AiohttpExchange:
         self._cut()
         if self._connection is not None:  # not sooner: what writes the request would find it empty
             self._connection.close()
-            if self._held and self._held.owns_connector and getattr(self._protocol, "turn", -1) == self._turn:
-                self._protocol.abort()  # aiohttp has given it back as the answer ended, though nobody has read that
+            protocol, ours = self._protocol, self._held is not None and self._held.owns_connector
+            if ours and isinstance(protocol, Handler) and protocol.turn == self._turn:
+                protocol.abort()  # aiohttp has given it back as the answer ended, though nobody has read that
         self._response = self._connection = None
 
     def _translate(self, error: BaseException) -> AIChatFreeError:

@@ -66,7 +66,7 @@ def poller(transport: asyncio.BaseTransport) -> Callable[[int], object]:
     """What tells, asked with 0, whether something has come on a connection that the loop has not read yet."""
     sock = transport.get_extra_info("socket")
     if sock is None:
-        return bool
+        return bool  # which says no, as nothing is known
     if not hasattr(select, "poll"):  # Windows
         return lambda seconds: select.select([sock], [], [], seconds)[0]
     poll = select.poll()

@@ -28,14 +28,14 @@ class Watch:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self._loop = loop
         self._due: dict[Waiting, float] = {}
         self._next = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, waiting: Waiting, seconds: float) -> None:
         """Have ``waiting`` look at the clock in so many seconds, or sooner if that was said before."""
-        when = self.loop.time() + seconds
+        when = self._loop.time() + seconds
         if when < self._due.get(waiting, math.inf):
             self._due[waiting] = when
             if when < self._next:
@@ -55,11 +55,11 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
         self._next = when
-        self._timer = self.loop.call_at(when, self._look, context=Context())  # it is to keep no caller's values alive
+        self._timer = self._loop.call_at(when, self._look, context=Context())  # it is to keep no caller's values alive
 
     def _look(self) -> None:
         self._timer, self._next = None, math.inf
-        now = self.loop.time()
+        now = self._loop.time()
         try:
             # Other threads may end theirs meanwhile: copy() is done before they can.
             for waiting in [waiting for waiting, when in self._due.copy().items() if when <= now]:
